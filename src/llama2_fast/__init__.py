@@ -1,0 +1,53 @@
+"""Llama-2 inference at the speed of the machine: each module is the twin of one in llama2_ref, on numpy and threads.
+
+`import llama2_ref as llama2` and `import llama2_fast as llama2` are the whole switch between the two packages: the same
+names, signatures and errors.
+"""
+
+from . import kernels
+from .chat import Conversation, encode_chat
+from .checkpoint import read_checkpoint, write_checkpoint
+from .config import Config
+from .errors import (
+    CheckpointError,
+    ConfigError,
+    Llama2Error,
+    NumericsError,
+    PromptError,
+    SamplerError,
+    TokenizerError,
+)
+from .generate import TextStream
+from .model import Model, load
+from .sampler import Sampler
+from .tokenizer import Tokenizer
+from .transformer import KVCache, Taps, Transformer
+from .weights import Int8Matrix, Weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "Config",
+    "ConfigError",
+    "Conversation",
+    "Int8Matrix",
+    "KVCache",
+    "Llama2Error",
+    "Model",
+    "NumericsError",
+    "PromptError",
+    "Sampler",
+    "SamplerError",
+    "Taps",
+    "TextStream",
+    "Tokenizer",
+    "TokenizerError",
+    "Transformer",
+    "Weights",
+    "encode_chat",
+    "kernels",
+    "load",
+    "read_checkpoint",
+    "write_checkpoint",
+]

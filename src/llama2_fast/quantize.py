@@ -1,0 +1,95 @@
+"""Integers for weights and activations, as llama2_ref.quantize, whole arrays at a time.
+
+Integer sums go through float32 matrix products, which numpy hands to BLAS: they are exact, since no partial sum reaches
+2^24 in a group of at most 1040 numbers. A larger group takes float64.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llama2_ref.errors import NumericsError
+from llama2_ref.quantize import Q_MAX, SMALLEST_MAXIMUM
+
+Array = NDArray[Any]
+
+LARGEST_FLOAT32_GROUP = 2**24 // (Q_MAX * Q_MAX)
+BLOCK = 2**17  # numbers of a matrix that are widened at a time: they should stay in a core's cache
+
+
+def quantize_int8(x: Array, group_size: int) -> tuple[Array, Array]:
+    """Quantize vectors in groups of neighbours: (..., n), () -> (..., n) int8, (..., n / group_size) float32.
+
+    As llama2_ref.quantize_int8, bit for bit.
+    """
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is refused as such
+        x = np.asarray(x).astype(np.float32, copy=False)
+    if group_size < 1 or x.shape[-1] % group_size:
+        got = f"group_size {group_size}, length {x.shape[-1]}"
+        raise ValueError(f"group_size must divide the vector's length (got {got})")
+    groups = x.reshape(*x.shape[:-1], -1, group_size)
+    peak = np.abs(groups).max(-1)
+    if not np.isfinite(peak).all():
+        i = int(np.flatnonzero(~np.isfinite(x))[0])
+        raise NumericsError(
+            f"numbers must be finite to be quantized (got {x.reshape(-1)[i]} at index {i % x.shape[-1]})"
+        )
+    scale = np.where(peak < SMALLEST_MAXIMUM, np.float32(0), peak / np.float32(Q_MAX))
+    divisor = np.where(scale == 0, np.float32(np.inf), scale)  # x / infinity is 0
+    q = np.rint(groups / divisor[..., None]).astype(np.int8)
+    return q.reshape(x.shape), scale
+
+
+def dequantize_int8(q: Array, scale: Array) -> Array:
+    """The numbers that quantized ones stand for: (..., n), (..., n / group_size) -> (..., n).
+
+    As llama2_ref.dequantize_int8, rounded once to float32.
+    """
+    q, scale = np.asarray(q), np.asarray(scale, np.float32)
+    size = _group_size(q, scale)
+    return (q.reshape(*scale.shape, size) * scale[..., None]).reshape(q.shape)
+
+
+def matmul_int8(w_q: Array, w_scale: Array, x_q: Array, x_scale: Array) -> Array:
+    """Quantized matrix times quantized vectors: (m, n), (m, n / g), (..., n), (..., n / g) -> (..., m), group size g.
+
+    As llama2_ref.matmul_int8, within its error bound.
+    """
+    w_q, x_q = np.asarray(w_q), np.asarray(x_q)
+    w_scale, x_scale = np.asarray(w_scale, np.float32), np.asarray(x_scale, np.float32)
+    if w_q.shape[-1] != x_q.shape[-1] or w_scale.shape[-1] != x_scale.shape[-1] or len(w_q) != len(w_scale):
+        raise ValueError(f"rows must be as long as the vector (got {w_q.shape[-1]}, {x_q.shape[-1]})")
+    size = _group_size(x_q, x_scale)
+    vectors = x_q.reshape(-1, x_scale.shape[-1], size)
+    product = _one_vector if len(vectors) == 1 else _many_vectors
+    wide = vectors.astype(np.float32 if size <= LARGEST_FLOAT32_GROUP else np.float64)
+    out = np.empty((len(vectors), len(w_q)), np.float32)
+    rows = max(1, BLOCK // (w_q.shape[-1] if len(vectors) == 1 else len(vectors) * x_scale.shape[-1]))
+    for start in range(0, len(w_q), rows):
+        block = slice(start, start + rows)
+        groups = w_q[block].reshape(-1, *vectors.shape[1:])
+        out[:, block] = product(groups, w_scale[block], wide, x_scale.reshape(len(vectors), -1))
+    return out.reshape(*x_q.shape[:-1], len(w_q))
+
+
+def _one_vector(w: Array, w_scale: Array, x: Array, x_scale: Array) -> Array:
+    """(r, G, g), (r, G), (1, G, g), (1, G) -> (1, r)."""
+    sums = (w * x[0]).reshape(-1, w.shape[-1]) @ np.ones(w.shape[-1], x.dtype)
+    total: Array = (sums.reshape(w_scale.shape) * w_scale) @ x_scale[0]
+    return total[None]
+
+
+def _many_vectors(w: Array, w_scale: Array, x: Array, x_scale: Array) -> Array:
+    """(r, G, g), (r, G), (T, G, g), (T, G) -> (T, r)."""
+    sums = x.transpose(1, 0, 2) @ w.astype(x.dtype).transpose(1, 2, 0)  # (G, T, r)
+    sums *= w_scale.T[:, None, :]
+    sums *= x_scale.T[:, :, None]
+    total: Array = sums.sum(0)
+    return total
+
+
+def _group_size(q: Array, scale: Array) -> int:
+    if not scale.shape[-1] or q.shape[-1] % scale.shape[-1] or q.shape[:-1] != scale.shape[:-1]:
+        raise ValueError(f"scales must divide the vector evenly (got {q.shape} numbers, {scale.shape} scales)")
+    return int(q.shape[-1] // scale.shape[-1])

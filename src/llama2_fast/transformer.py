@@ -1,0 +1,222 @@
+"""The forward pass, as llama2_ref.transformer, for many tokens at once.
+
+A prompt goes through as a matrix of T rows: each weight is read once for all of them. Large float32 products are left
+to BLAS, which brings threads of its own; int8 products, attention and the feed-forward unit use this package's.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llama2_ref import transformer as reference
+from llama2_ref.transformer import check_tokens, tap, with_cause
+
+from . import kernels as numpy_kernels
+from ._rowwise import Rowwise
+from ._threads import Team
+from .config import Config
+from .errors import NumericsError
+from .weights import Int8Matrix, Weights
+
+Array = NDArray[np.float32]
+
+CHUNK = 512  # tokens that go through at once: more need more memory, and are no faster
+QUERIES = 64  # rows of a prompt that share one attention product: later ones see keys that earlier ones must not
+SMALLEST_SHARE = 2**16  # numbers below which a thread is not worth waking
+
+
+class KVCache:
+    """Keys and values of the tokens that one sequence has seen so far. As llama2_ref.KVCache, in arrays that grow."""
+
+    def __init__(self, config: Config) -> None:
+        self.length = 0
+        self._seq_len = config.seq_len
+        self._rows = np.empty((2, config.n_layers, 0, config.kv_dim), np.float32)
+
+    @property
+    def keys(self) -> Array:
+        """(L, length, K*E)"""
+        return self._rows[0, :, : self.length]
+
+    @property
+    def values(self) -> Array:
+        """(L, length, K*E)"""
+        return self._rows[1, :, : self.length]
+
+    def reserve(self, length: int) -> None:
+        """Make room for `length` tokens, and for as many again, up to the context."""
+        if length > self._rows.shape[2]:
+            two, layers, _, width = self._rows.shape
+            grown = np.empty((two, layers, min(2 * length, self._seq_len), width), np.float32)
+            grown[:, :, : self.length] = self._rows[:, :, : self.length]
+            self._rows = grown
+
+    def store(self, layer: int, position: int, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Put rows (T, K*E) at a position, and return all rows up to the last of them."""
+        end = position + len(keys)
+        self._rows[0, layer, position:end], self._rows[1, layer, position:end] = keys, values
+        return self._rows[0, layer, :end], self._rows[1, layer, :end]
+
+
+class Taps(reference.Taps):
+    """Every buffer of a forward pass: `taps[layer, name][t]` is the one of token t. As llama2_ref.Taps."""
+
+    def record(self, layer: int, name: str, value: Array) -> Array:
+        """Keep a buffer, (T, n), and return it."""
+        earlier = self.get((layer, name))
+        self[layer, name] = value.copy() if earlier is None else np.concatenate((earlier, value))
+        return value
+
+
+class Transformer:
+    """A Llama-2 model. As llama2_ref.Transformer.
+
+    `threads` is the number of this package's threads, None for one on each core; BLAS has its own setting. Kernels that
+    are not this package's get one vector at a time, as from llama2_ref.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        weights: Weights,
+        kernels: ModuleType | Any = numpy_kernels,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self.config, self.weights, self.kernels = config, weights, kernels
+        self._batched: Any = kernels if kernels is numpy_kernels else Rowwise(kernels)
+        self._team = Team(threads)
+
+    def new_cache(self) -> KVCache:
+        """An empty key/value cache, for one sequence."""
+        return KVCache(self.config)
+
+    def forward(self, tokens: Sequence[int], cache: KVCache, every: bool = False, taps: Taps | None = None) -> Any:
+        """Append T tokens to a sequence: logits of the last one, (V,), or with `every` of all of them, (T, V).
+
+        As llama2_ref.Transformer.forward.
+        """
+        check_tokens(self.config, tokens, cache.length)
+        logits = []
+        for start in range(0, len(tokens), CHUNK):
+            chunk = tokens[start : start + CHUNK]
+            cache.reserve(cache.length + len(chunk))
+            try:
+                with np.errstate(all="ignore"):  # what is not finite is found in the logits, and named
+                    x = self._blocks(chunk, cache, taps)
+                    if every or start + CHUNK >= len(tokens):
+                        logits.append(self._logits(x if every else x[-1:], taps))
+            except NumericsError as error:
+                raise with_cause(error, cache.length, first_not_finite(self.weights)) from None
+            cache.length += len(chunk)
+        return np.concatenate(logits) if every else logits[-1][-1]
+
+    def _blocks(self, tokens: Sequence[int], cache: KVCache, taps: Taps | None) -> Array:
+        """From tokens to the residual stream after the last layer: (T) -> (T, D)."""
+        c = self.config
+        positions = np.arange(cache.length, cache.length + len(tokens))
+        table = self._batched.rope_table(positions, c.head_size, c.rope_theta)
+        x = self._embed(tokens)
+        for layer in range(c.n_layers):
+            x = self._attention(layer, x, table, cache, taps)
+            x = self._feed_forward(layer, x, taps)
+        return x
+
+    def _embed(self, tokens: Sequence[int]) -> Array:
+        table, rows = self.weights.token_embedding_table, list(tokens)
+        if isinstance(table, Int8Matrix):
+            embedded: Array = self._batched.dequantize_int8(table.q[rows], table.scale[rows])
+            return embedded
+        return np.asarray(table[rows], np.float32)
+
+    def _attention(self, layer: int, x: Array, table: tuple[Array, Array], cache: KVCache, taps: Taps | None) -> Array:
+        """x + wo attention(rope(wq h), rope(wk h), wv h), h = rmsnorm(x): (T, D) -> (T, D)."""
+        w, k = self.weights, self._batched
+        h = tap(taps, layer, "att_norm", k.rmsnorm(x, w.rms_att_weight[layer], self.config.norm_eps))
+        query, key, value = self._products((w.wq[layer], w.wk[layer], w.wv[layer]), h)
+        query = tap(taps, layer, "q", k.rope(query, *table))
+        key = tap(taps, layer, "k", k.rope(key, *table))
+        value = tap(taps, layer, "v", value)
+        att = self._attend(query, *cache.store(layer, cache.length, key, value))
+        (product,) = self._products((w.wo[layer],), tap(taps, layer, "att", att))
+        return np.asarray(tap(taps, layer, "x1", k.add(x, product)))
+
+    def _attend(self, query: Array, keys: Array, values: Array) -> Array:
+        """Attention of T queries, a few rows at a time, to the keys that the last row of each few may see."""
+        out, before = np.empty_like(query), len(keys) - len(query)
+
+        def attend(start: int) -> None:
+            rows = slice(start, start + QUERIES)
+            seen = before + min(start + QUERIES, len(query))
+            out[rows] = self._batched.attention(query[rows], keys[:seen], values[:seen], self.config.n_heads)
+
+        self._team.run([partial(attend, start) for start in range(0, len(query), QUERIES)])
+        return out
+
+    def _feed_forward(self, layer: int, x: Array, taps: Taps | None) -> Array:
+        """x + w2 swiglu(w1 h, w3 h), h = rmsnorm(x): (T, D) -> (T, D)."""
+        w, k = self.weights, self._batched
+        h = tap(taps, layer, "ffn_norm", k.rmsnorm(x, w.rms_ffn_weight[layer], self.config.norm_eps))
+        gate = tap(taps, layer, "gate", self._swiglu(*self._products((w.w1[layer], w.w3[layer]), h)))
+        (product,) = self._products((w.w2[layer],), gate)
+        return np.asarray(tap(taps, layer, "out", k.add(x, product)))
+
+    def _swiglu(self, gate: Array, up: Array) -> Array:
+        out = np.empty_like(gate)
+
+        def part(rows: slice) -> None:
+            out[rows] = self._batched.swiglu(gate[rows], up[rows])
+
+        self._team.run(
+            [partial(part, rows) for rows in self._team.split(len(gate), SMALLEST_SHARE // gate.shape[1] + 1)]
+        )
+        return out
+
+    def _logits(self, x: Array, taps: Taps | None) -> Array:
+        """wcls rmsnorm(x): (T, D) -> (T, V)."""
+        w, top = self.weights, self.config.n_layers
+        h = tap(taps, top, "final_norm", self._batched.rmsnorm(x, w.rms_final_weight, self.config.norm_eps))
+        (product,) = self._products((w.wcls,), h)
+        logits: Array = tap(taps, top, "logits", product)
+        if not np.isfinite(logits).all():
+            _, token = np.argwhere(~np.isfinite(logits))[0]
+            raise NumericsError(f"logits must be finite (token {token} has {logits[~np.isfinite(logits)][0]})")
+        return logits
+
+    def _products(self, matrices: Sequence[Any], x: Array) -> list[Array]:
+        """Several matrices times the same T vectors: (m, n) each, (T, n) -> (T, m) each."""
+        if isinstance(matrices[0], Int8Matrix):
+            return self._int8_products(matrices, x)
+        return [self._batched.matmul(w, x) for w in matrices]
+
+    def _int8_products(self, matrices: Sequence[Int8Matrix], x: Array) -> list[Array]:
+        """The same in integers, all matrices at once, each of them split over the threads."""
+        q, scale = self._batched.quantize_int8(x, matrices[0].group_size)
+        outs = [np.empty((len(x), len(w.q)), np.float32) for w in matrices]
+
+        def part(w: Int8Matrix, out: Array, rows: slice) -> None:
+            out[:, rows] = self._batched.matmul_int8(w.q[rows], w.scale[rows], q, scale)
+
+        smallest = SMALLEST_SHARE // x.size + 1
+        parts = [
+            (w, o, rows) for w, o in zip(matrices, outs, strict=True) for rows in self._team.split(len(w.q), smallest)
+        ]
+        self._team.run([partial(part, *each) for each in parts])
+        return outs
+
+
+def first_not_finite(weights: Weights) -> str | None:
+    """The first weight that is NaN or infinite. As llama2_ref.transformer.first_not_finite."""
+    for name, field in vars(weights).items():
+        layers = field if isinstance(field, list) else [field]
+        for layer, item in enumerate(layers):
+            array = np.asarray(item.scale if isinstance(item, Int8Matrix) else item)
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                index = (layer, *bad[0]) if isinstance(field, list) else bad[0]
+                return f"{name}{''.join(f'[{i}]' for i in index)} is {array[tuple(bad[0])]}"
+    return None

@@ -1,0 +1,31 @@
+"""Files that are there whole, or not at all."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from secrets import token_hex
+
+from .errors import CheckpointError
+
+
+def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
+    """Write the chunks beside `path`, then rename: a reader never sees half a file, and a failure leaves the old one.
+
+    Raises CheckpointError if the file can't be written (no such folder, not permitted, disk full), or if `path` is
+    something else than a regular file: renaming onto a device would replace it.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise CheckpointError(f"{path}: a checkpoint must be written to a regular file (this is none)")
+        beside = target.with_name(f".{target.name}.{token_hex(4)}.part")
+        try:
+            with open(beside, "xb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            beside.replace(target)
+        finally:  # after the rename there is nothing to remove; after an error or Ctrl-C there is
+            beside.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path}: can't be written ({reason})") from None

@@ -1,0 +1,79 @@
+"""From a prompt to text: the loop of forward pass and sampler, as an iterator that works when it is asked."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from time import perf_counter
+from typing import Any
+
+from .errors import PromptError
+from .tokenizer import BOS, EOS, check_unicode
+
+
+def check_text(text: str, what: str = "prompt") -> str:
+    """The text itself. Raises PromptError if it holds NUL or a lone surrogate, which are no text."""
+    check_unicode(text, what)
+    if "\0" in text:
+        raise PromptError(f"{what} must not contain NUL (character {text.index(chr(0))} is one)")
+    return text
+
+
+class TextStream(Iterator[str]):
+    """Pieces of text, each made when it is asked for, and what it took to make them.
+
+    `tokens` holds the prompt's tokens, then those generated so far: `prompt_length` tells them apart.
+    `prompt_seconds` and `seconds` are the time spent in the model for either part.
+    """
+
+    def __init__(
+        self, transformer: Any, tokenizer: Any, sampler: Any, cache: Any, prompt: Sequence[int], end: int, echo: bool
+    ) -> None:
+        """`cache` may hold the first tokens of `prompt`; `end` is that of `end_of_text`; `echo`: the prompt, too."""
+        self.tokens = list(prompt)
+        self.prompt_length = len(prompt)
+        self.prompt_seconds = self.seconds = 0.0
+        self.sampler = sampler
+        self._transformer, self._cache, self._end = transformer, cache, end
+        # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
+        self._pieces: Iterator[str] = tokenizer.pieces(chain(prompt if echo else [BOS], self._new_tokens()))
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    @property
+    def generated(self) -> int:
+        """How many tokens have been generated so far."""
+        return len(self.tokens) - self.prompt_length
+
+    def _new_tokens(self) -> Iterator[int]:
+        """Read the prompt, then sample token after token, until the text ends by itself or has no room."""
+        start = perf_counter()
+        logits = self._transformer.forward(self.tokens[self._cache.length :], self._cache)
+        self.prompt_seconds = perf_counter() - start
+        while True:
+            start = perf_counter()
+            token = self.sampler.sample(logits)
+            if token in (BOS, EOS):
+                return
+            self.tokens.append(token)
+            self.seconds += perf_counter() - start
+            yield token
+            if len(self.tokens) > self._end:  # the last token needs no position: nothing follows it
+                return
+            start = perf_counter()
+            logits = self._transformer.forward([token], self._cache)
+            self.seconds += perf_counter() - start
+
+
+def end_of_text(steps: int, seq_len: int, prompt_length: int) -> int:
+    """The number of positions that a text may take: `steps`, the whole context where that is 0 or more than it.
+
+    Raises PromptError if `steps` is negative, or the prompt does not fit.
+    """
+    if steps < 0:
+        raise PromptError(f"steps must not be negative (got {steps}); 0 means the whole context")
+    if prompt_length > seq_len:
+        raise PromptError(f"prompt must fit into the context of {seq_len} tokens (got {prompt_length})")
+    end = min(steps or seq_len, seq_len)
+    if prompt_length > end:
+        raise PromptError(f"steps must be at least the prompt's {prompt_length} tokens, BOS included (got {steps})")
+    return end

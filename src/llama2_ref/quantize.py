@@ -1,0 +1,98 @@
+"""Integers for weights and activations: the int8 groups of llama2.c's version 2 files (its "Q8_0").
+
+Every step is one float32 operation, rounded to nearest, ties to even. A float64 division of two float32 numbers,
+rounded to float32, is that operation (53 >= 2 * 24 + 2 bits: Figueroa, SIGNUM Newsletter 30(3), 1995), so that plain
+Python gives the same bits as a processor does.
+"""
+
+from collections.abc import Iterable, Sequence
+from ctypes import c_float
+from math import isfinite
+from typing import Any
+
+from .errors import NumericsError
+
+Q_MAX = 127
+SMALLEST_MAXIMUM = Q_MAX * 2.0**-126  # below it the scale would be subnormal, and q could leave -127..127
+
+
+def _float32(x: float) -> float:
+    """x, rounded to the nearest float32."""
+    return c_float(x).value
+
+
+def quantize_int8(x: Sequence[Any], group_size: int) -> tuple[list[int], list[float]]:
+    """Quantize a vector in groups of neighbours: (n), () -> (n), (n / group_size).
+
+    scale = float32(max |x| / 127) and q = round-half-to-even(float32(x / scale)) in each group; x is rounded to float32
+    first. A group whose maximum is below 127 * 2^-126 becomes scale 0 and q 0.
+
+    Raises ValueError if `group_size` does not divide n, and NumericsError if x holds NaN, infinity, or a number beyond
+    float32. Error: |scale * q - x| <= scale (1/2 + 128 u); both packages agree on every bit of q and scale.
+
+    >>> quantize_int8([1.0, -2.0, 0.0, 0.0], 2)
+    ([64, -127, 0, 0], [0.015748031437397003, 0.0])
+    """
+    if group_size < 1 or len(x) % group_size:
+        raise ValueError(f"group_size must divide the vector's length (got group_size {group_size}, length {len(x)})")
+    q: list[int] = []
+    scales: list[float] = []
+    for start in range(0, len(x), group_size):
+        group = [_float32(value) for value in x[start : start + group_size]]
+        for i, value in enumerate(group, start):
+            if not isfinite(value):
+                raise NumericsError(f"numbers must be finite to be quantized (got {value} at index {i})")
+        scale = _scale(group)
+        scales.append(scale)
+        q += [round(_float32(value / scale)) if scale else 0 for value in group]
+    return q, scales
+
+
+def _scale(group: Sequence[float]) -> float:
+    peak = max(abs(value) for value in group)
+    return _float32(peak / Q_MAX) if peak >= SMALLEST_MAXIMUM else 0.0
+
+
+def dequantize_int8(q: Sequence[int], scale: Sequence[Any]) -> list[Any]:
+    """The numbers that quantized ones stand for: (n), (n / group_size) -> (n).
+
+    q_i * scale of its group; exact up to the one rounding of that product.
+
+    >>> dequantize_int8([64, -127, 5, 5], [0.5, 2.0])
+    [32.0, -63.5, 10.0, 10.0]
+    """
+    size = _group_size(q, scale)
+    return [value * scale[i // size] for i, value in enumerate(q)]
+
+
+def matmul_int8(
+    w_q: Iterable[Sequence[int]], w_scale: Iterable[Sequence[Any]], x_q: Sequence[int], x_scale: Sequence[Any]
+) -> list[Any]:
+    """Quantized matrix times quantized vector: (m, n), (m, n / group_size), (n), (n / group_size) -> (m).
+
+    y_i = sum over groups g of (sum_j in g of w_q_ij x_q_j) w_scale_ig x_scale_g. The inner sums are exact integers.
+
+    Error bound: gamma_(G+1) sum_g |integer sum| w_scale x_scale, for G groups, if the integer sums are exact in the
+    floating-point type too (group_size <= 1040 in float32).
+
+    >>> matmul_int8([[1, 2, 3, 4]], [[0.5, 2.0]], [1, 1, -1, 1], [1.0, 0.25])
+    [2.0]
+    """
+    size = _group_size(x_q, x_scale)
+    out: list[Any] = []
+    for row, scales in zip(w_q, w_scale, strict=True):
+        if len(row) != len(x_q) or len(scales) != len(x_scale):
+            raise ValueError(f"rows must be as long as the vector (got {len(row)}, {len(x_q)})")
+        total: Any = 0.0
+        for g in range(len(x_scale)):
+            group = slice(g * size, (g + 1) * size)
+            products = sum(a * b for a, b in zip(row[group], x_q[group], strict=True))
+            total = total + products * scales[g] * x_scale[g]
+        out.append(total)
+    return out
+
+
+def _group_size(q: Sequence[int], scale: Sequence[Any]) -> int:
+    if not len(scale) or len(q) % len(scale):
+        raise ValueError(f"scales must divide the vector evenly (got {len(q)} numbers, {len(scale)} scales)")
+    return len(q) // len(scale)

@@ -1,0 +1,211 @@
+"""Text to token ids and back: byte-fallback BPE over llama2.c's tokenizer.bin.
+
+A file is the length of the longest token, then a score, a length and the bytes of each token (uint32; float32, int32,
+bytes; little-endian). Ids 0, 1, 2 are unknown, begin (BOS) and end (EOS). Ids 3 to 258 stand for single bytes, stored
+as the text `<0x41>` (newer files) or as the character itself (older ones), which makes some look like ordinary tokens.
+"""
+
+import os
+import struct
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Self
+
+from .errors import PromptError, TokenizerError
+
+UNK, BOS, EOS = 0, 1, 2
+FIRST_BYTE = 3
+
+
+class Tokenizer:
+    """A vocabulary, and the rule that cuts a text into its tokens.
+
+    `tokens[i]` are the bytes of token i and `scores[i]` its rank in merging. Raises TokenizerError if there are not as
+    many scores as tokens, fewer than three tokens, or a score that is not finite.
+    """
+
+    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float]) -> None:
+        if len(tokens) != len(scores) or len(tokens) <= EOS:
+            got = f"{len(tokens)} tokens, {len(scores)} scores"
+            raise TokenizerError(f"a vocabulary needs unknown, BOS and EOS, and a score for each token (got {got})")
+        for i, score in enumerate(scores):
+            if not isfinite(score):
+                raise TokenizerError(f"scores must be finite (token {i} has {score})")
+        self.tokens, self.scores = list(tokens), list(scores)
+        self.byte_of = _byte_tokens(self.tokens)
+        self._token_of_byte = {byte: token for token, byte in self.byte_of.items()}
+        special = {UNK, BOS, EOS, *self.byte_of}
+        # Of equal tokens the first is used. Special tokens and bytes are never found by their text.
+        self._ids = {t: i for i, t in reversed(list(enumerate(self.tokens))) if i not in special}
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], vocab_size: int | None = None) -> Self:
+        """The tokenizer in a tokenizer.bin file. `vocab_size` is that of the checkpoint, None for any.
+
+        Raises TokenizerError if the file is missing or damaged, is of the oldest layout, which has no scores, or holds
+        another number of tokens than `vocab_size`.
+        """
+        try:
+            return cls(*_parse(Path(path).read_bytes(), vocab_size))
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise TokenizerError(f"{path}: a tokenizer must be a readable file ({reason})") from None
+
+    @property
+    def vocab_size(self) -> int:
+        """V: number of tokens."""
+        return len(self.tokens)
+
+    def encode(self, text: str, bos: bool = True, eos: bool = False) -> list[int]:
+        """Token ids of a text, with BOS in front and EOS behind as wanted.
+
+        A text that is not empty gets one leading space. Each character becomes its token, or the tokens of its UTF-8
+        bytes (or unknown, where a vocabulary has no byte tokens). Then the two neighbours whose joined token has the
+        highest score are joined, the leftmost on ties, until none are left (Sennrich, Haddow and Birch,
+        arXiv:1508.07909; Kudo and Richardson, arXiv:1808.06226).
+
+        Raises PromptError if the text holds a lone surrogate, which no UTF-8 can encode.
+        """
+        check_unicode(text)
+        ids = self._encode(" " + text) if text else []
+        return [BOS] * bos + ids + [EOS] * eos
+
+    def _encode(self, text: str) -> list[int]:
+        return self._merge(self._characters(text))
+
+    def _characters(self, text: str) -> list[int]:
+        """One token for each character, or one for each of its bytes."""
+        ids: list[int] = []
+        for character in text:
+            encoded = character.encode()
+            if encoded in self._ids:
+                ids.append(self._ids[encoded])
+            else:
+                ids += [self._token_of_byte.get(byte, UNK) for byte in encoded]
+        return ids
+
+    def _merge(self, ids: list[int]) -> list[int]:
+        """Join the best pair of neighbours again and again. The cost grows with the square of the length."""
+        while True:
+            best = None
+            for i in range(len(ids) - 1):
+                joined = self._joined(ids[i], ids[i + 1])
+                if joined is not None and (best is None or self.scores[joined] > self.scores[best[1]]):
+                    best = i, joined
+            if best is None:
+                return ids
+            ids[best[0] : best[0] + 2] = [best[1]]
+
+    def _joined(self, left: int, right: int) -> int | None:
+        """The token whose text is that of two others, if there is one. Bytes and special tokens don't join."""
+        if min(left, right) <= EOS or left in self.byte_of or right in self.byte_of:
+            return None
+        return self._ids.get(self.tokens[left] + self.tokens[right])
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of token ids: the join of `pieces`."""
+        return "".join(self.pieces(tokens))
+
+    def pieces(self, tokens: Iterable[int]) -> Iterator[str]:
+        """The text of token ids, one piece for each, as soon as it is known.
+
+        BOS and EOS are no text; one leading space is dropped after BOS. Bytes wait until they complete a character, so
+        that a piece is never half of one; bytes that can't become a character turn into U+FFFD.
+
+        Raises TokenizerError if an id is not in the vocabulary.
+        """
+        utf8 = getincrementaldecoder("utf-8")("replace")
+        previous = None
+        for token in tokens:
+            yield utf8.decode(self._text(token, previous))
+            previous = token
+        yield utf8.decode(b"", final=True)
+
+    def _text(self, token: int, previous: int | None) -> bytes:
+        if not 0 <= token < len(self.tokens):
+            raise TokenizerError(f"token ids must be in 0..{len(self.tokens) - 1} (got {token})")
+        if token in (BOS, EOS):
+            return b""
+        if token in self.byte_of:
+            return bytes([self.byte_of[token]])
+        text = self.tokens[token]
+        return text[1:] if previous == BOS and text.startswith(b" ") else text
+
+
+def check_unicode(text: str, what: str = "text") -> None:
+    """Raise PromptError at the first lone surrogate, which no UTF-8 can encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        bad = f"character {error.start} is the lone surrogate U+{ord(text[error.start]):04X}"
+        raise PromptError(f"{what} must be valid Unicode ({bad})") from None
+
+
+def _byte_tokens(tokens: Sequence[bytes]) -> dict[int, int]:
+    """token id -> the byte that it stands for, in either layout; empty for a vocabulary without byte tokens."""
+    newer = {FIRST_BYTE + byte: byte for byte in range(256) if _token(tokens, byte) == b"<0x%02X>" % byte}
+    older = {FIRST_BYTE + byte: byte for byte in range(256) if _token(tokens, byte) == chr(byte).encode()}
+    return older if len(older) == 256 else newer
+
+
+def _token(tokens: Sequence[bytes], byte: int) -> bytes:
+    return tokens[FIRST_BYTE + byte] if FIRST_BYTE + byte < len(tokens) else b""
+
+
+def _parse(data: bytes, vocab_size: int | None) -> tuple[list[bytes], list[float]]:
+    """Tokens and scores of a file that must hold `vocab_size` of them."""
+    try:
+        tokens, scores = _parse_tokens(data)
+    except TokenizerError:
+        if _is_scoreless(data):
+            reason = "is of the oldest layout, which has no scores: export it again with llama2.c's tokenizer.py"
+            raise TokenizerError(reason) from None
+        raise
+    if vocab_size is not None and len(tokens) != vocab_size:
+        got = f"got {len(tokens)}"
+        raise TokenizerError(f"must hold the checkpoint's {vocab_size} tokens ({got}): pass the tokenizer made for it")
+    return tokens, scores
+
+
+def _parse_tokens(data: bytes) -> tuple[list[bytes], list[float]]:
+    """Tokens and scores, up to the end of the file. A length is believed only where that many bytes are left."""
+    if len(data) < 4:
+        raise TokenizerError(f"must begin with the length of the longest token (got {len(data)} bytes)")
+    longest = struct.unpack_from("<I", data)[0]
+    tokens: list[bytes] = []
+    scores: list[float] = []
+    offset = 4
+    while offset < len(data):
+        if len(data) - offset < 8:
+            raise TokenizerError(f"is truncated in token {len(tokens)}")
+        score, length = struct.unpack_from("<fi", data, offset)
+        offset += 8
+        _check_length(len(tokens), length, longest, len(data) - offset)
+        tokens.append(data[offset : offset + length])
+        scores.append(score)
+        offset += length
+    return tokens, scores
+
+
+def _check_length(token: int, length: int, longest: int, left: int) -> None:
+    if not 1 <= length <= longest:
+        raise TokenizerError(
+            f"token lengths must be in 1..{longest}, as the file itself says (token {token}: {length})"
+        )
+    if length > left:
+        raise TokenizerError(f"is truncated in token {token}: {length} bytes needed, {left} left")
+
+
+def _is_scoreless(data: bytes) -> bool:
+    """The oldest layout: a length and the bytes for each token, nothing else, from the first byte to the last."""
+    offset = 0
+    while offset + 4 <= len(data):
+        length = struct.unpack_from("<i", data, offset)[0]
+        if length < 1:
+            return False
+        offset += 4 + length
+    return bool(data) and offset == len(data)

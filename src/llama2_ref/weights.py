@@ -1,0 +1,81 @@
+"""The learned numbers of a model, under the field names of llama2.c."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+
+class Matrix(Sequence[Any]):
+    """Rows of a row-major table over one flat buffer: a view, so that weights stay in the memory map of their file.
+
+    `matrix[i]` is row i as a slice of the buffer; iterating goes over the rows. The buffer is anything that slices:
+    a `memoryview`, an `array`, a list.
+
+    >>> [list(row) for row in Matrix([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], rows=2, cols=3)]
+    [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    """
+
+    __slots__ = ("cols", "data", "rows")
+
+    def __init__(self, data: Any, rows: int, cols: int) -> None:
+        if len(data) != rows * cols:
+            raise ValueError(f"a matrix of {rows} x {cols} needs {rows * cols} numbers (got {len(data)})")
+        self.data, self.rows, self.cols = data, rows, cols
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.rows))]
+        if not -self.rows <= index < self.rows:
+            raise IndexError(f"row {index} of a matrix of {self.rows} rows")
+        start = index % self.rows * self.cols
+        return self.data[start : start + self.cols]
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, self.rows * self.cols, self.cols):
+            yield self.data[start : start + self.cols]
+
+
+@dataclass(frozen=True)
+class Int8Matrix:
+    """A matrix in int8 groups, as in a llama2.c v2 file: weight (i, j) is `q[i][j] * scale[i][j // group_size]`."""
+
+    q: Any  # (rows, cols) integers in -127..127
+    scale: Any  # (rows, cols / group_size) float32 numbers
+
+    @property
+    def group_size(self) -> int:
+        """How many neighbours in a row share one scale."""
+        return len(self.q[0]) // len(self.scale[0])
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Every tensor of a model. A matrix is a sequence of rows, or an Int8Matrix; `wq[layer]` is one matrix.
+
+    `wcls` is the very same object as `token_embedding_table` where a checkpoint shares the two.
+    """
+
+    token_embedding_table: Any  # (V, D)
+    rms_att_weight: Any  # (L, D)
+    wq: Any  # (L, D, D)
+    wk: Any  # (L, K*E, D)
+    wv: Any  # (L, K*E, D)
+    wo: Any  # (L, D, D)
+    rms_ffn_weight: Any  # (L, D)
+    w1: Any  # (L, F, D)
+    w2: Any  # (L, D, F)
+    w3: Any  # (L, F, D)
+    rms_final_weight: Any  # (D,)
+    wcls: Any  # (V, D)
+
+    @property
+    def shared_classifier(self) -> bool:
+        """Does the classifier reuse the embedding table?"""
+        return self.wcls is self.token_embedding_table
