@@ -65,9 +65,10 @@ def rmsnorm(x: ArrayLike, w: ArrayLike, eps: float) -> Array:
     """
     vectors, weight = _pair(x, w)
     wide = vectors.astype(np.float64)
-    scale = 1 / np.sqrt(np.einsum("...i,...i->...", wide, wide) / wide.shape[-1] + eps)
-    normalized: Array = weight * (vectors * scale.astype(np.float32)[..., None])
-    return normalized
+    scale = (np.einsum("...i,...i->...", wide, wide) / wide.shape[-1] + eps) ** -0.5
+    out: Array = vectors * scale.astype(np.float32)[..., None]
+    out *= weight
+    return out
 
 
 def rope_table(position: ArrayLike, head_size: int, theta: float) -> tuple[Array, Array]:
@@ -86,19 +87,20 @@ def rope(x: ArrayLike, cosines: ArrayLike, sines: ArrayLike) -> Array:
     if vectors.shape[-1] % (2 * c.shape[-1]):
         got = f"{vectors.shape[-1]} numbers, {c.shape[-1]} cosines"
         raise ValueError(f"rope needs whole heads of twice as many numbers as there are cosines (got {got})")
-    pairs = vectors.reshape(*vectors.shape[:-1], -1, c.shape[-1], 2)  # (..., heads, E/2, 2)
-    a, b, c, s = pairs[..., 0], pairs[..., 1], c[..., None, :], s[..., None, :]
-    out = np.empty_like(pairs)
-    out[..., 0], out[..., 1] = a * c - b * s, a * s + b * c
+    turn = np.empty(c.shape, np.complex64)  # (a + bi)(c + si) is the rotation of a pair
+    turn.real, turn.imag = c, s
+    pairs = np.ascontiguousarray(vectors).view(np.complex64)
+    turned = pairs.reshape(*vectors.shape[:-1], -1, c.shape[-1]) * turn[..., None, :]
+    out: Array = turned.view(np.float32)
     return out.reshape(vectors.shape)
 
 
 def softmax(x: ArrayLike) -> Array:
     """Weights that are positive and sum to 1: (..., n) -> (..., n). As llama2_ref.kernels.softmax."""
     logits = np.asarray(x, np.float32)
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    powers /= powers.sum(-1, keepdims=True)
-    weights: Array = powers
+    weights: Array = logits - logits.max(-1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= weights.sum(-1, keepdims=True)
     return weights
 
 
@@ -113,8 +115,9 @@ def attention(q: ArrayLike, keys: ArrayLike, values: ArrayLike, n_heads: int) ->
         raise ValueError(f"attention needs as many keys as values, at least one, and whole heads (got {got})")
     size, group = query.shape[-1] // n_heads, query.shape[-1] // key.shape[-1]
     count = query.size // query.shape[-1]
+    query = query * np.float32(size**-0.5)
     heads = query.reshape(count, -1, group, size).transpose(1, 2, 0, 3).reshape(-1, group * count, size)
-    scores = heads @ key.reshape(len(key), -1, size).transpose(1, 2, 0) / np.float32(np.sqrt(size))  # (K, H/K * T, S)
+    scores = heads @ key.reshape(len(key), -1, size).transpose(1, 2, 0)  # (K, H/K * T, S)
     if count > 1:
         np.copyto(scores.reshape(-1, count, len(key)), np.float32(-np.inf), where=_later(count, len(key)))
     out = softmax(scores) @ value.reshape(len(value), -1, size).transpose(1, 0, 2)  # (K, H/K * T, E)
@@ -130,15 +133,19 @@ def _later(count: int, length: int) -> NDArray[np.bool_]:
 def silu(x: ArrayLike) -> Array:
     """Sigmoid linear unit: (..., n) -> (..., n). As llama2_ref.kernels.silu."""
     gate = np.asarray(x, np.float32)
-    e = np.exp(-np.abs(gate))
-    out: Array = gate * (np.where(gate >= 0, np.float32(1), e) / (1 + e))
+    e: Array = np.abs(gate)
+    np.exp(np.negative(e, out=e), out=e)
+    out: Array = np.where(gate >= 0, gate, gate * e)
+    out /= np.add(e, 1, out=e)
     return out
 
 
 def swiglu(gate: ArrayLike, up: ArrayLike) -> Array:
     """The gated unit of the feed-forward network: (..., n), (..., n) -> (..., n). As llama2_ref.kernels.swiglu."""
     a, b = _pair(gate, up)
-    return silu(a) * b
+    out = silu(a)
+    out *= b
+    return out
 
 
 def argmax(x: ArrayLike) -> Any:

@@ -1,0 +1,103 @@
+"""Small random models for both packages: the same numbers as memory views and as arrays, and as files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llama2_fast
+import llama2_ref
+import numpy as np
+from llama2_ref.weights import Matrix
+
+LAYER_FIELDS = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
+KINDS = ("normal", "large", "tiny", "subnormal", "cancelling", "sparse")
+
+
+@dataclass(frozen=True)
+class Twins:
+    """One model for both packages."""
+
+    config: llama2_ref.Config
+    ref: llama2_ref.Weights  # views
+    fast: llama2_fast.Weights  # arrays
+
+    def transformers(self) -> tuple[llama2_ref.Transformer, llama2_fast.Transformer]:
+        return llama2_ref.Transformer(self.config, self.ref), llama2_fast.Transformer(self.config, self.fast)
+
+
+def random_matrix(rng: np.random.Generator, rows: int, cols: int, kind: str) -> np.ndarray:
+    """(rows, cols) float32 numbers of one kind; each row has a norm of about 1, unless the kind says otherwise."""
+    w = rng.standard_normal((rows, cols)).astype(np.float32) * np.float32(cols**-0.5)
+    if kind == "large":
+        w *= np.float32(100)
+    elif kind == "tiny":
+        w *= np.float32(2.0**-60)
+    elif kind == "subnormal":
+        w *= np.float32(2.0**-130)
+    elif kind == "cancelling":  # neighbours that nearly cancel
+        w[:, 1::2] = -w[:, : 2 * (cols // 2) : 2] * np.float32(1 + 2.0**-20)
+    elif kind == "sparse":
+        w[rng.random((rows, cols)) < 0.7] = 0
+    return w
+
+
+def random_twins(config: llama2_ref.Config, seed: int, kind: str = "normal", shared: bool = True) -> Twins:
+    """Weights of a kind, from a seed. Norm weights are about 1."""
+    rng = np.random.default_rng(seed)
+    c = config
+    shapes = {"wq": (c.dim, c.dim), "wk": (c.kv_dim, c.dim), "wv": (c.kv_dim, c.dim), "wo": (c.dim, c.dim)}
+    shapes |= {"w1": (c.hidden_dim, c.dim), "w2": (c.dim, c.hidden_dim), "w3": (c.hidden_dim, c.dim)}
+    fields: dict[str, Any] = {"token_embedding_table": random_matrix(rng, c.vocab_size, c.dim, kind)}
+    for name in ("rms_att_weight", "rms_ffn_weight"):
+        fields[name] = 1 + random_matrix(rng, c.n_layers, c.dim, "normal")
+    for name, shape in shapes.items():
+        fields[name] = [random_matrix(rng, *shape, kind) for _ in range(c.n_layers)]
+    fields["rms_final_weight"] = 1 + random_matrix(rng, 1, c.dim, "normal")[0]
+    fields["wcls"] = fields["token_embedding_table"] if shared else random_matrix(rng, c.vocab_size, c.dim, kind)
+    return Twins(config, as_views(fields), llama2_fast.Weights(**fields))
+
+
+def as_views(fields: dict[str, Any]) -> llama2_ref.Weights:
+    """The fields of arrays as the reference holds them: rows of memory views."""
+    views: dict[str, Any] = {}
+    for name, field in fields.items():
+        if isinstance(field, list):
+            views[name] = [view(array) for array in field]
+        else:
+            views[name] = memoryview(field) if field.ndim == 1 else view(field)
+    if fields["wcls"] is fields["token_embedding_table"]:
+        views["wcls"] = views["token_embedding_table"]
+    return llama2_ref.Weights(**views)
+
+
+def view(array: np.ndarray) -> Matrix:
+    return Matrix(memoryview(np.ascontiguousarray(array).reshape(-1)), *array.shape)
+
+
+def vocabulary(size: int) -> tuple[list[bytes], list[float]]:
+    """A plain vocabulary of a size from 3 up: unknown, BOS, EOS, the 256 bytes, then letters and pairs of letters."""
+    tokens = [b"<unk>", b"\n<s>\n", b"\n</s>\n", *(b"<0x%02X>" % byte for byte in range(256))]
+    letters = [b" ", *(bytes([code]) for code in range(ord("a"), ord("z") + 1))]
+    tokens += letters + [a + b for a in letters for b in letters]
+    scores = [0.0] * 259 + [-float(i) for i in range(len(tokens) - 259)]
+    if size > len(tokens):
+        raise ValueError(f"at most {len(tokens)} tokens (got {size})")
+    return tokens[:size], scores[:size]
+
+
+def write_tokenizer(path: Path, tokens: list[bytes], scores: list[float]) -> Path:
+    """A tokenizer.bin file."""
+    parts = [np.uint32(max(map(len, tokens))).tobytes()]
+    for token, score in zip(tokens, scores, strict=True):
+        parts += [np.float32(score).tobytes(), np.int32(len(token)).tobytes(), token]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def write_model(folder: Path, config: llama2_ref.Config, seed: int = 0, version: int = 0, **kind: Any) -> Path:
+    """A random model with its tokenizer beside it: `folder/model.bin` and `folder/tokenizer.bin`."""
+    twins = random_twins(config, seed, **kind)
+    path = folder / "model.bin"
+    llama2_fast.write_checkpoint(path, config, twins.fast, version)
+    write_tokenizer(folder / "tokenizer.bin", *vocabulary(config.vocab_size))
+    return path
