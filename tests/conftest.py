@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: the tests themselves run on all cores
+
 import hypothesis
 import llama2_fast
 import llama2_ref

@@ -47,19 +47,23 @@ class KVCache:
         """(L, length, K*E)"""
         return self._rows[1, :, : self.length]
 
-    def reserve(self, length: int) -> None:
+    def store(self, layer: int, position: int, key: Array, value: Array) -> None:
+        """Put the rows of tokens, (T, K*E), at the position of the first one."""
+        end = position + len(key)
+        self._reserve(end)
+        self._rows[0, layer, position:end], self._rows[1, layer, position:end] = key, value
+
+    def _seen(self, layer: int, end: int) -> tuple[Array, Array]:
+        """Keys and values of a layer, (end, K*E) each: also of tokens that are not complete in all layers yet."""
+        return self._rows[0, layer, :end], self._rows[1, layer, :end]
+
+    def _reserve(self, length: int) -> None:
         """Make room for `length` tokens, and for as many again, up to the context."""
         if length > self._rows.shape[2]:
             two, layers, _, width = self._rows.shape
             grown = np.empty((two, layers, min(2 * length, self._seq_len), width), np.float32)
-            grown[:, :, : self.length] = self._rows[:, :, : self.length]
+            grown[:, :, : self._rows.shape[2]] = self._rows
             self._rows = grown
-
-    def store(self, layer: int, position: int, keys: Array, values: Array) -> tuple[Array, Array]:
-        """Put rows (T, K*E) at a position, and return all rows up to the last of them."""
-        end = position + len(keys)
-        self._rows[0, layer, position:end], self._rows[1, layer, position:end] = keys, values
-        return self._rows[0, layer, :end], self._rows[1, layer, :end]
 
 
 class Taps(reference.Taps):
@@ -104,7 +108,6 @@ class Transformer:
         logits = []
         for start in range(0, len(tokens), CHUNK):
             chunk = tokens[start : start + CHUNK]
-            cache.reserve(cache.length + len(chunk))
             try:
                 with np.errstate(all="ignore"):  # what is not finite is found in the logits, and named
                     x = self._blocks(chunk, cache, taps)
@@ -141,7 +144,8 @@ class Transformer:
         query = tap(taps, layer, "q", k.rope(query, *table))
         key = tap(taps, layer, "k", k.rope(key, *table))
         value = tap(taps, layer, "v", value)
-        att = self._attend(query, *cache.store(layer, cache.length, key, value))
+        cache.store(layer, cache.length, key, value)
+        att = self._attend(query, *cache._seen(layer, cache.length + len(key)))
         (product,) = self._products((w.wo[layer],), tap(taps, layer, "att", att))
         return np.asarray(tap(taps, layer, "x1", k.add(x, product)))
 

@@ -42,10 +42,10 @@ class Config:
             raise ConfigError(f"n_kv_heads must divide n_heads (got {got})")
         if self.head_size % 2:
             raise ConfigError(f"head size dim/n_heads must be even, since RoPE rotates pairs (got {self.head_size})")
-        if not (isfinite(self.norm_eps) and self.norm_eps >= 0):
-            raise ConfigError(f"norm_eps must be finite and not negative (got {self.norm_eps})")
-        if not (isfinite(self.rope_theta) and self.rope_theta > 0):
-            raise ConfigError(f"rope_theta must be finite and positive (got {self.rope_theta})")
+        if not (isfinite(self.norm_eps) and self.norm_eps > 0):
+            raise ConfigError(f"norm_eps must be finite and positive (got {self.norm_eps})")
+        if not (isfinite(self.rope_theta) and self.rope_theta >= 1):
+            raise ConfigError(f"rope_theta must be finite and at least 1 (got {self.rope_theta})")
 
     @property
     def head_size(self) -> int:

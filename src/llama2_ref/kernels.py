@@ -40,7 +40,7 @@ max = max  # a name of this module on purpose: see above
 
 def _dot(a: Vector, b: Vector) -> Number:
     """sum_i a_i b_i, first to last."""
-    total: Number = 0.0
+    total: Number = 0
     for x, y in zip(a, b, strict=True):
         total = total + x * y
     return total
@@ -76,11 +76,11 @@ def rmsnorm(x: Vector, w: Vector, eps: Number) -> list[Number]:
 
     w_i x_i / sqrt(mean(x^2) + eps) (Zhang and Sennrich, arXiv:1910.07467, equation 4).
 
-    If eps is 0 and x is all zeros, the result is undefined. Error bound: nothing cancels, so it is relative, and 4 u
+    eps must be positive: it is what a vector of zeros is divided by. Error bound: nothing cancels, so it is relative, and 4 u
     where the sum is kept in float64, as both packages do.
 
-    >>> rmsnorm([3.0, 4.0], [2.0, 1.0], 0.0)[1] * sqrt(12.5) == 4.0
-    True
+    >>> rmsnorm([3.0, -4.0], [2.0, 1.0], 3.5)
+    [1.5, -1.0]
     """
     scale = 1.0 / sqrt(_dot(x, x) / len(x) + eps)
     return [weight * (value * scale) for weight, value in zip(w, x, strict=True)]
@@ -135,7 +135,7 @@ def softmax(x: Vector) -> list[Number]:
     """
     peak = max(x)
     powers = [exp(value - peak) for value in x]
-    total: Number = 0.0
+    total: Number = 0
     for power in powers:
         total = total + power
     return [power / total for power in powers]

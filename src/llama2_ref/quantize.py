@@ -83,7 +83,7 @@ def matmul_int8(
     for row, scales in zip(w_q, w_scale, strict=True):
         if len(row) != len(x_q) or len(scales) != len(x_scale):
             raise ValueError(f"rows must be as long as the vector (got {len(row)}, {len(x_q)})")
-        total: Any = 0.0
+        total: Any = 0
         for g in range(len(x_scale)):
             group = slice(g * size, (g + 1) * size)
             products = sum(a * b for a, b in zip(row[group], x_q[group], strict=True))

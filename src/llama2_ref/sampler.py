@@ -44,8 +44,8 @@ class Sampler:
 
     def probabilities(self, logits: Sequence[Any]) -> list[Any]:
         """Softmax of the logits over the temperature: (V) -> (V)."""
-        peak = max(logits)  # taken off first: the quotient can then not overflow, however small the temperature is
-        return kernels.softmax([(logit - peak) / self.temperature for logit in logits])
+        peak = float(max(logits))  # taken off first: what is left can't overflow upwards, however small the temperature
+        return kernels.softmax([(float(logit) - peak) / self.temperature for logit in logits])
 
     def _coin(self) -> float:
         self._state, coin = random_f32(self._state)

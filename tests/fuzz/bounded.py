@@ -1,0 +1,234 @@
+"""Numbers that carry their own float32 error, and the reference's loops run on them.
+
+`Bounded` is a value (float64) and the largest distance from it that the result of any correct float32 computation can
+have here: in any order of summation, on any number of lanes, with or without fused multiply-add. The loops of
+`llama2_ref.kernels`, run on such numbers, therefore give the right answer and its tolerance at once. What is assumed of an
+implementation: round to nearest with gradual underflow, a division may be a product with the reciprocal, and
+exp errs by at most EXP_REL e^z + EXP_ABS.
+
+u = 2^-24 (U) is the unit roundoff, eta = 2^-149 (ETA) the smallest positive float32, gamma_n = n u / (1 - n u). [Higham]:
+Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from llama2_ref import kernels
+
+U, ETA, FLOAT32_MAX = 2.0**-24, 2.0**-149, 3.4028234663852886e38
+EXP_REL = 4 * U  # numpy's SIMD exp errs by up to 2.541 ulp = 3.57 u: see test_exp.py
+EXP_ABS = 2.0**-126  # for exp that flushes subnormal results, and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7
+TABLE_REL = 2.0**-49  # of an angle, for its pow and product in float64 on both sides
+SLACK = 1 + 2.0**-26  # pays for the float64 reference's own error, 2^-29 of the bound, and for evaluating the bound
+
+
+class Bounded:
+    """A value and its error.
+
+    A chain of additions stays open: it knows the sum of its terms' errors, the sum of their magnitudes and how many
+    there are, and is charged gamma_(n-1) times the magnitudes only when its result is used, so that the bound holds
+    for any order of summation [Higham, section 4.2]. `*` and sqrt cost one rounding, which an FMA spares; `/` two, since
+    it may be a product with the reciprocal. Plain numbers are exact float32 constants, such as weights; an inexact one, such
+    as eps = 1e-5, is Bounded(eps, U * eps). 0 + x is x. Comparisons look at the value: the reference only branches
+    between forms that agree where they meet.
+    """
+
+    __slots__ = ("_error", "count", "magnitude", "terms", "value")
+
+    def __init__(self, value: float, terms: float = 0.0, magnitude: float | None = None, count: int = 1) -> None:
+        self.value, self.terms, self.count = value, terms, count
+        self.magnitude = abs(value) + terms if magnitude is None else magnitude
+        self._error: float | None = None
+
+    @property
+    def error(self) -> float:
+        if self._error is None:
+            if self.count == 1:
+                error = self.terms
+            elif self.count == 2:
+                error = self.terms + U * (abs(self.value) + self.terms)
+            else:
+                n = self.count - 1
+                error = self.terms + n * U / (1 - n * U) * self.magnitude
+            self._error = error if self.magnitude + error <= FLOAT32_MAX else math.inf
+        return self._error
+
+    def __add__(self, other: Any) -> "Bounded":
+        if type(other) is not Bounded:
+            if other == 0:
+                return self
+            other = Bounded(other)
+        count = self.count + other.count
+        return Bounded(self.value + other.value, self.terms + other.terms, self.magnitude + other.magnitude, count)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> "Bounded":
+        return Bounded(-self.value, self.terms, self.magnitude, self.count)
+
+    def __sub__(self, other: Any) -> "Bounded":
+        return self + -other
+
+    def __abs__(self) -> "Bounded":
+        return self if self.value >= 0 else -self
+
+    def __ge__(self, other: float) -> bool:
+        return self.value >= other
+
+    def __mul__(self, other: Any) -> "Bounded":
+        error = self.error
+        if type(other) is Bounded:
+            value = self.value * other.value
+            moved = abs(self.value) * other.error + (abs(other.value) + other.error) * error
+        else:
+            value = self.value * other
+            moved = abs(other) * error
+        return Bounded(value, moved + U * (abs(value) + moved) + ETA / 2)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> "Bounded":
+        if type(other) is not Bounded:
+            other = Bounded(other)
+        value, smallest = self.value / other.value, abs(other.value) - other.error
+        if smallest <= 0:
+            return Bounded(value, math.inf)
+        moved = (self.error + abs(value) * other.error) / smallest
+        return Bounded(value, moved + 2.01 * U * (abs(value) + moved) + ETA * (1 + abs(self.value) + self.error))
+
+    def __rtruediv__(self, other: float) -> "Bounded":
+        return Bounded(other) / self
+
+    def __float__(self) -> float:
+        return self.value
+
+    def sqrt(self) -> "Bounded":
+        value = math.sqrt(self.value)
+        moved = value - math.sqrt(self.value - self.error) if self.error <= self.value else math.inf
+        return Bounded(value, moved + U * (value + moved))
+
+    def exp(self) -> "Bounded":
+        if self.value + self.error > 88.7:  # float32 may overflow
+            return Bounded(math.exp(min(self.value, 700.0)), math.inf)
+        value = math.exp(self.value)
+        return Bounded(value, math.exp(self.value + self.error) * (1 + EXP_REL) - value + EXP_ABS)
+
+
+@contextlib.contextmanager
+def bounding() -> Iterator[None]:
+    """Inside, the loops of llama2_ref.kernels work on Bounded numbers, and cosines and sines come out as such.
+
+    max gives a plain number: softmax does not depend on what it takes off, so that the error of that is immaterial.
+    """
+    names = ("cos", "exp", "max", "sin", "sqrt")
+    saved = {name: getattr(kernels, name) for name in names}
+    kernels.exp = Bounded.exp  # type: ignore[assignment]
+    kernels.max = lambda x: max(number.value for number in x)
+    kernels.sqrt = lambda x: lift(x).sqrt()
+    kernels.cos = lambda angle: Bounded(math.cos(angle), U * abs(math.cos(angle)) + TABLE_REL * abs(angle))
+    kernels.sin = lambda angle: Bounded(math.sin(angle), U * abs(math.sin(angle)) + TABLE_REL * abs(angle))
+    try:
+        yield
+    finally:
+        for name in names:
+            setattr(kernels, name, saved[name])
+
+
+def lift(x: Any) -> Bounded:
+    """A number as a Bounded one, exact if it is not one yet."""
+    return x if type(x) is Bounded else Bounded(float(x))
+
+
+def lift_all(x: Sequence[Any]) -> list[Bounded]:
+    return [lift(number) for number in x]
+
+
+class BoundedKernels:
+    """The kernels of llama2_ref, run on Bounded numbers: for one vector, and for a whole Transformer.
+
+    Plain vectors are taken as exact. Integers must come from exact numbers, as those that a tap has recorded: a bound
+    can't be carried through the rounding to an integer.
+    """
+
+    def matmul(self, w: Any, x: Any) -> list[Bounded]:
+        return _run(kernels.matmul, _floats(w), lift_all(x))
+
+    def add(self, x: Any, y: Any) -> list[Bounded]:
+        return _run(kernels.add, lift_all(x), lift_all(y))
+
+    def rmsnorm(self, x: Any, w: Any, eps: float) -> list[Bounded]:
+        return _run(kernels.rmsnorm, lift_all(x), _float_row(w), Bounded(eps, U * eps))
+
+    def rope_table(self, position: int, head_size: int, theta: float) -> tuple[list[Bounded], list[Bounded]]:
+        with bounding():
+            return kernels.rope_table(position, head_size, theta)
+
+    def rope(self, x: Any, cosines: Any, sines: Any) -> list[Bounded]:
+        return _run(kernels.rope, lift_all(x), lift_all(cosines), lift_all(sines))
+
+    def softmax(self, x: Any) -> list[Bounded]:
+        return _run(kernels.softmax, lift_all(x))
+
+    def attention(self, q: Any, keys: Any, values: Any, n_heads: int) -> list[Bounded]:
+        return _run(kernels.attention, lift_all(q), _floats(keys), _floats(values), n_heads)
+
+    def silu(self, x: Any) -> list[Bounded]:
+        return _run(kernels.silu, lift_all(x))
+
+    def swiglu(self, gate: Any, up: Any) -> list[Bounded]:
+        return _run(kernels.swiglu, lift_all(gate), lift_all(up))
+
+    def quantize_int8(self, x: Any, group_size: int) -> tuple[list[int], list[float]]:
+        if any(type(number) is Bounded for number in x):
+            raise TypeError("a bound can't be carried through the rounding to an integer")
+        return kernels.quantize_int8(x, group_size)
+
+    def dequantize_int8(self, q: Any, scale: Any) -> list[Bounded]:
+        return _run(kernels.dequantize_int8, [int(number) for number in q], lift_all(scale))
+
+    def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any) -> list[Bounded]:
+        rows = [[int(number) for number in row] for row in w_q]
+        return _run(kernels.matmul_int8, rows, [lift_all(row) for row in w_scale], x_q, lift_all(x_scale))
+
+
+def _run(kernel: Callable[..., list[Bounded]], *args: Any) -> list[Bounded]:
+    with bounding():
+        return kernel(*args)
+
+
+def _float_row(row: Any) -> list[Any]:
+    """Python's floats, not numpy's, whose arithmetic would stay in float32."""
+    return row.tolist() if hasattr(row, "tolist") else list(row)
+
+
+def _floats(rows: Any) -> list[list[Any]]:
+    return [_float_row(row) for row in rows]
+
+
+def assert_within(got: Any, expected: Sequence[Bounded] | Sequence[Sequence[Bounded]], what: str = "") -> None:
+    """Assert that every number lies within its bound, in the same shape. Returns nothing, broadcasts nothing.
+
+    NaN and infinity are accepted only where the bound is infinite, which is where float32 may overflow.
+    """
+    rows = expected if expected and isinstance(expected[0], (list, tuple)) else [expected]
+    value = np.array([[number.value for number in row] for row in rows])
+    error = np.array([[number.error for number in row] for row in rows])
+    shape = value.shape if rows is expected else value.shape[1:]
+    assert_close(got, value.reshape(shape), error.reshape(shape), what)
+
+
+def assert_close(got: Any, value: np.ndarray, error: np.ndarray, what: str = "") -> None:
+    """Assert |got - value| <= error everywhere, and say where it is not: value, should-be, bound, ratio, index."""
+    got = np.asarray(got)
+    assert got.shape == value.shape == error.shape, f"{what}: shape {got.shape}, should be {value.shape}"
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(got.astype(np.float64) - value)
+        wrong = ~((distance <= error * SLACK) | np.isinf(error))
+    if wrong.any():
+        i = tuple(int(k) for k in np.argwhere(wrong)[0])
+        ratio = distance[i] / error[i] if error[i] else math.inf
+        where = f"{what}[{', '.join(map(str, i))}], {wrong.sum()} of {wrong.size} wrong"
+        raise AssertionError(f"{where}: {got[i]!r} should be {value[i]!r} +- {error[i]:.3g}, is {ratio:.3g} times that off")

@@ -1,0 +1,214 @@
+"""Closed formulas for the same bounds as in bounded.py, on whole arrays: for sizes where number objects are too slow.
+
+`Ball` is an array of values (float64) and of errors. `ClosedKernels` are kernels on Balls, for one vector, so that the
+reference's Transformer runs on them. Symbols are those of bounded.py.
+
+dot product   gamma_n |w| |x| + n eta / 2, any order, FMA or not                        [Higham, section 3.1]
+rmsnorm       sum, mean and eps in float64: relative, 4 u for sqrt, 1/., and two products
+softmax       e^z with z off by d lies in E (1 +- rel) +- EXP_ABS, rel = e^d (1 + EXP_REL) - 1; a weight rises with its own
+              power and falls with the others, so that hi / (hi + others' lo) and lo / (lo + others' hi) enclose it
+attention     sum w v - o = sum (w - p)(v - o), since weights sum to 1 on both sides: sum |w - p| |v - o|
+swiglu        the error of exp enters 1 + E with weight E / (1 + E) = 1 - sigmoid; |silu''| <= 1/2
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fuzz.bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, SLACK, TABLE_REL, U
+
+Array = np.ndarray
+
+
+def gamma(n: int) -> float:
+    """gamma_n [Higham, Lemma 3.1]."""
+    return n * U / (1 - n * U)
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Every array that differs from `value` by at most `error`, element by element."""
+
+    value: Array
+    error: Array
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+def ball(x: Any) -> Ball:
+    """An array as a Ball, exact if it is not one yet."""
+    if isinstance(x, Ball):
+        return x
+    value = np.asarray(x, np.float64)
+    return Ball(value, np.zeros_like(value))
+
+
+def limited(value: Array, error: Array, largest: Array) -> Ball:
+    """A Ball that promises nothing where a number of size `largest` may come up and overflow."""
+    return Ball(value, np.where(largest > FLOAT32_MAX, np.inf, error))
+
+
+class ClosedKernels:
+    """The kernels of llama2_ref on Balls."""
+
+    def matmul(self, w: Any, x: Any) -> Ball:
+        x, w = ball(x), _matrix(w)
+        size, g = np.abs(x.value) + x.error, gamma(w.shape[1])
+        magnitudes = np.abs(w)
+        error = magnitudes @ (x.error + g * size) + w.shape[1] * ETA / 2 * (1 + g)
+        return limited(w @ x.value, error, magnitudes @ size * (1 + g))
+
+    def add(self, x: Any, y: Any) -> Ball:
+        x, y = ball(x), ball(y)
+        value, moved = x.value + y.value, x.error + y.error
+        error = moved + U * (np.abs(value) + moved)
+        return limited(value, error, np.abs(value) + error)
+
+    def rmsnorm(self, x: Any, w: Any, eps: float) -> Ball:
+        x, w = ball(x), np.asarray(w, np.float64)
+        size, weight = np.abs(x.value), np.abs(w)
+        v = np.mean(x.value**2) + eps
+        dv = np.mean((2 * size + x.error) * x.error) + U * eps + (len(x) + 4) * 2.0**-53 * v
+        if dv >= v:
+            return Ball(w * x.value / np.sqrt(v), np.full(len(x), np.inf))
+        scale, largest = v**-0.5, (v - dv) ** -0.5
+        high = weight * (size + x.error) * largest * (1 + gamma(4)) + ETA * (1 + np.maximum(weight, largest))
+        return limited(w * x.value * scale, high - weight * size * scale, high)
+
+    def rope_table(self, position: int, head_size: int, theta: float) -> tuple[Ball, Ball]:
+        angle = position * theta ** (-np.arange(0, head_size, 2) / head_size)
+        c, s = np.cos(angle), np.sin(angle)
+        return Ball(c, U * np.abs(c) + TABLE_REL * angle), Ball(s, U * np.abs(s) + TABLE_REL * angle)
+
+    def rope(self, x: Any, cosines: Any, sines: Any) -> Ball:
+        x, c, s = ball(x), ball(cosines), ball(sines)
+        value, error = x.value.reshape(-1, len(c), 2), x.error.reshape(-1, len(c), 2)
+        a, b, da, db = value[..., 0], value[..., 1], error[..., 0], error[..., 1]
+        size_a, size_b, size_c, size_s = np.abs(a) + da, np.abs(b) + db, np.abs(c.value) + c.error, np.abs(s.value) + s.error
+
+        def off(p: Array, dp: Array, size_p: Array, q: Array, dq: Array, size_q: Array) -> Array:
+            """|p c - q s| and |p c + q s| alike: inputs, table, two products and a sum."""
+            moved = size_p * c.error + dp * np.abs(c.value) + size_q * s.error + dq * np.abs(s.value)
+            return moved + gamma(2) * (size_p * size_c + size_q * size_s) + ETA * (1 + gamma(2))
+
+        errors = np.stack((off(a, da, size_a, b, db, size_b), off(b, db, size_b, a, da, size_a)), -1).reshape(len(x))
+        values = np.stack((a * c.value - b * s.value, a * s.value + b * c.value), -1).reshape(len(x))
+        return limited(values, errors, np.abs(values) + errors)
+
+    def attention(self, q: Any, keys: Any, values: Any, n_heads: int) -> Ball:
+        """Keys and values are taken as exact, as they are where taps have recorded them."""
+        q, k, v = ball(q), _matrix(keys), _matrix(values)
+        size = len(q) // n_heads
+        group = len(q) // k.shape[1]
+        parts = []
+        for head in range(n_heads):
+            own, shared = slice(head * size, (head + 1) * size), slice(head // group * size, (head // group + 1) * size)
+            parts.append(_attention(q.value[own], q.error[own], k[:, shared], v[:, shared]))
+        return Ball(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def swiglu(self, gate: Any, up: Any) -> Ball:
+        a, b = ball(gate), ball(up)
+        e = np.exp(-np.abs(a.value))
+        sigmoid, rest = np.where(a.value < 0, e, 1) / (1 + e), np.where(a.value < 0, 1, e) / (1 + e)
+        silu = a.value * sigmoid
+        moved = np.abs(sigmoid * (1 + a.value * rest)) * a.error + a.error**2 / 4
+        s, size_a, size_b = np.abs(silu) + moved, np.abs(a.value) + a.error, np.abs(b.value) + b.error
+        phi = (1 + gamma(4)) / (1 - np.minimum(rest + a.error / 4, 1) * EXP_REL) - 1
+        under = (EXP_ABS + ETA) * size_a * size_b * (1 + phi) + ETA * (size_b + 1)
+        under = under + np.where(a.value - a.error < -88.7, s * size_b, 0)  # exp(-a) overflows, and silu is 0
+        error = moved * size_b + np.abs(silu) * b.error + phi * s * size_b + under
+        return limited(silu * b.value, error, s * size_b + error)
+
+    def quantize_int8(self, x: Any, group_size: int) -> Any:
+        """From exact numbers only: see BoundedKernels."""
+        if isinstance(x, Ball):
+            raise TypeError("a bound can't be carried through the rounding to an integer")
+        groups = np.asarray(x, np.float32).reshape(-1, group_size)
+        scale = np.abs(groups).max(1) / np.float32(127)
+        return np.rint(groups / scale[:, None]), scale
+
+    def dequantize_int8(self, q: Any, scale: Any) -> Ball:
+        q, scale = np.asarray(q, np.float64), np.asarray(scale, np.float64)
+        value = (q.reshape(len(scale), -1) * scale[:, None]).reshape(-1)
+        return Ball(value, U * np.abs(value) + ETA / 2)
+
+    def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any) -> Ball:
+        w_q, w_scale, x_scale = _matrix(w_q), _matrix(w_scale), np.asarray(x_scale, np.float64)
+        rows, groups = w_scale.shape
+        sums = np.sum(w_q.reshape(rows, groups, -1) * np.asarray(x_q, np.float64).reshape(groups, -1), axis=2)
+        terms, g = sums * w_scale * x_scale, gamma(groups + 1)
+        size = np.sum(np.abs(terms), axis=1)
+        under = ETA / 2 * np.sum(np.abs(sums) + x_scale + w_scale + 1, axis=1) * (1 + g)
+        return limited(np.sum(terms, axis=1), g * size + under, size * (1 + g))
+
+
+def _matrix(rows: Any) -> Array:
+    return np.asarray(rows if isinstance(rows, np.ndarray) else [np.asarray(row) for row in rows], np.float64)
+
+
+def _attention(q: Array, dq: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    """One head: (E), (E), (T, E), (T, E) -> value and error, (E) each."""
+    count, size = k.shape
+    g, scale, magnitude = gamma(count - 1), size**-0.5, np.abs(k) @ (np.abs(q) + dq)
+    ds = (gamma(size + 3) * magnitude + np.abs(k) @ dq) * scale + ETA * (size * scale + 1 + np.sum(np.abs(k), axis=1))
+    p, off = _weights(k @ q * scale, ds)
+    out = p @ v
+    sizes = (p + off) @ np.abs(v)
+    error = (off @ np.abs(v - out) + gamma(count + 2) * sizes) / (1 - g) + g / (1 - g) * np.abs(out)
+    error = error + ETA * (count + np.sum(np.abs(v), axis=0))
+    over = (np.max(magnitude) * (1 + gamma(size + 3)) > FLOAT32_MAX) | (sizes * (1 + gamma(2 * count + 2)) > FLOAT32_MAX)
+    return out, np.where(over, np.inf, error)
+
+
+def _weights(x: Array, dx: Array) -> tuple[Array, Array]:
+    """Softmax of x, and how far the weights may lie from it that come of float32 powers: the interval form."""
+    z = x - np.max(x)
+    power = np.exp(z)
+    d = np.minimum(dx + (np.abs(z) + dx + np.max(dx)) * U, 700)
+    relative = np.expm1(d) + EXP_REL * np.exp(d)
+    absolute = EXP_ABS * np.exp(min(float(np.max(dx)), 700.0))
+    high, low = power * (1 + relative) + absolute, np.maximum(power * (1 - relative) - absolute, 0)
+    p = power / np.sum(power)
+    up = high / (high + (np.sum(low) - low)) - p
+    down = p - low / (low + (np.sum(high) - high))
+    return p, np.maximum(np.maximum(up, down), 0)
+
+
+def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> Array:
+    """Which tokens a correct sampler may return, as a mask: see `docs/design.md`, "Discrete choices".
+
+    `p` are exact probabilities and `dp` how far those of the implementation may be off. Prefix sums of k terms err by
+    gamma_k; the nucleus may end at any index that the sums allow; tokens whose probabilities lie closer than their errors
+    may come in any order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
+    """
+    p = np.asarray(p, np.float64)
+    n, nucleus = len(p), 0 < topp < 1
+    dp = np.broadcast_to(np.asarray(dp, np.float64), p.shape)
+    grid = bool(not np.any(dp) and np.all(p * 2**24 % 1 == 0) and np.sum(p) <= 1)
+    g = np.zeros(n + 1) if grid else np.arange(n + 1.0) * U / (1 - np.arange(n + 1.0) * U) * SLACK
+    tiny = 0.0 if grid else n * 2.0**-50
+    if nucleus:
+        r, low, high = _nucleus_range(p, dp, g, tiny, topp, coin)
+    else:
+        high = np.cumsum(p)
+        r, low = (coin, coin), high - p
+    if grid and np.float32(r[0]) == r[0]:
+        accept = (low <= r[0]) & (r[0] < high)
+    else:
+        accept = (r[1] * (1 + U) >= low * (1 - g[-1]) - tiny) & (r[0] * (1 - U) <= high * (1 + g[-1]) + tiny)
+    if not nucleus and coin >= high[-1] * (1 - g[-1]):
+        accept[-1] = True  # the token that is left when rounding leaves the sum below the coin
+    return accept
+
+
+def _nucleus_range(p: Array, dp: Array, g: Array, tiny: float, topp: float, coin: float) -> Any:
+    """The range of coin times the kept sum, and for each token the mass surely, and possibly with itself, before it."""
+    n = len(p)
+    c, d = np.cumsum(np.sort(p)[::-1]), np.cumsum(np.sort(dp)[::-1])
+    d = d * SLACK + g[:-1] * (c + d) + tiny
+    first, last = (int(np.argmax(over)) if over.any() else n - 1 for over in (c + d > topp, c - d > topp))
+    up, down = np.sort(p + dp), np.sort(np.maximum(p - dp, 0))
+    low = np.sum(down) - np.concatenate([[0], np.cumsum(down)])[np.searchsorted(down, p + dp, "right")]
+    high = np.sum(up) - np.concatenate([[0], np.cumsum(up)])[np.searchsorted(up, p - dp, "left")]
+    return (coin * (c[first] - d[first]), coin * (c[last] + d[last])), low, high

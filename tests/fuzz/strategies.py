@@ -1,0 +1,117 @@
+"""Inputs for the fuzz tests: valid by construction, every size from 1 up, shrinking towards the smallest."""
+
+from typing import Any
+
+import llama2_ref
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from models import KINDS, Twins, random_twins, vocabulary
+
+# The shapes that hide bugs have their opposites here: lengths around the widths of SIMD lanes, one number, one head ...
+lengths = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 32, 33, 63, 64, 65, 67]))
+seeds = st.integers(0, 2**32 - 1)
+
+moderate = {"min_value": -(2.0**20), "max_value": 2.0**20}
+anything = {"allow_nan": False, "allow_infinity": False}
+
+
+@st.composite
+def numbers(draw: st.DrawFn, *shape: int, positive: bool = False) -> np.ndarray:
+    """An array of finite float32 numbers: moderate ones, any at all, tiny, huge, nearly cancelling, or from a seed."""
+    kind = draw(st.sampled_from(("moderate", "seeded", "anything", "subnormal", "huge", "cancelling")))
+    if kind == "moderate":
+        x = draw(hnp.arrays(np.float32, shape, elements=moderate))
+    elif kind == "anything":
+        x = draw(hnp.arrays(np.float32, shape, elements=anything))
+    else:
+        x = np.random.default_rng(draw(seeds)).standard_normal(shape).astype(np.float32)
+        x *= np.float32({"subnormal": 2.0**-140, "huge": 2.0**60}.get(kind, 1.0))
+        if kind == "cancelling" and shape[-1] > 1:
+            x[..., 1::2] = -x[..., : 2 * (shape[-1] // 2) : 2] * np.float32(1 - 2.0**-22)
+    return np.abs(x) if positive else x
+
+
+@st.composite
+def grids(draw: st.DrawFn, *shape: int, largest: int) -> np.ndarray:
+    """Small whole numbers times one power of two: sums of their products are exact in float32, in any order."""
+    x = draw(hnp.arrays(np.float32, shape, elements=st.integers(-largest, largest).map(float)))
+    return x * np.float32(2.0 ** draw(st.integers(-20, 20)))
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> tuple[int, int, int]:
+    """H, K, E: query heads, key/value heads, head size."""
+    n_kv_heads, group, half = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    return n_kv_heads * group, n_kv_heads, 2 * half
+
+
+@st.composite
+def configs(draw: st.DrawFn, smallest_vocab: int = 1, longest: int = 12, norms: bool = True) -> llama2_ref.Config:
+    """Sizes of a tiny model."""
+    n_heads, n_kv_heads, head_size = draw(heads())
+    constants: dict[str, float] = {}
+    if norms:
+        constants["norm_eps"] = draw(st.sampled_from((1e-5, 1e-6, 1e-2)))
+        constants["rope_theta"] = draw(st.sampled_from((10000.0, 500000.0, 10.0)))
+    return llama2_ref.Config(
+        dim=n_heads * head_size,
+        hidden_dim=draw(st.integers(1, 40)),
+        n_layers=draw(st.integers(1, 3)),
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        vocab_size=draw(st.integers(smallest_vocab, smallest_vocab + 40)),
+        seq_len=draw(st.integers(1, longest)),
+        **constants,
+    )
+
+
+@st.composite
+def models(draw: st.DrawFn, **limits: Any) -> Twins:
+    """A tiny model for both packages, with shared or separate classifier, and weights of one kind."""
+    config = draw(configs(**limits))
+    return random_twins(config, draw(seeds), draw(st.sampled_from(KINDS)), shared=draw(st.booleans()))
+
+
+@st.composite
+def prompts(draw: st.DrawFn, config: llama2_ref.Config) -> list[int]:
+    """Tokens that fit into the context."""
+    token = st.integers(0, config.vocab_size - 1)
+    return draw(st.lists(token, min_size=1, max_size=config.seq_len))
+
+
+# Texts of the letters that vocabularies are made of, and any text at all; surrogates are no text.
+texts = st.one_of(
+    st.text(" abcé▁€\U0001f600", max_size=30),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+)
+
+
+@st.composite
+def vocabularies(draw: st.DrawFn) -> tuple[list[bytes], list[float]]:
+    """A vocabulary whose tokens can be joined: letters, then joins of earlier tokens; with byte tokens or without.
+
+    Scores may be equal, so that ties are met; tokens may occur twice; letters may be of several bytes.
+    """
+    layout = draw(st.sampled_from(("newer", "older", "none")))
+    tokens = [b"<unk>", b"\n<s>\n", b"\n</s>\n"]
+    if layout == "newer":
+        tokens = vocabulary(259)[0]
+    elif layout == "older":
+        tokens += [chr(byte).encode() for byte in range(256)]
+    letters = draw(st.lists(st.sampled_from(" abé▁€\U0001f600"), min_size=1, max_size=4, unique=True))
+    pieces = [letter.encode() for letter in letters]
+    for _ in range(draw(st.integers(0, 20))):
+        pieces.append(draw(st.sampled_from(pieces)) + draw(st.sampled_from(pieces)))
+    score = st.one_of(st.integers(-3, 0).map(float), st.floats(-1e6, 1e6, width=32))
+    scores = draw(st.lists(score, min_size=len(pieces), max_size=len(pieces)))
+    return tokens + pieces, [0.0] * len(tokens) + scores
+
+
+@st.composite
+def encodings(draw: st.DrawFn) -> tuple[tuple[list[bytes], list[float]], str]:
+    """A vocabulary, and a text: mostly of its own pieces, so that what can be joined overlaps."""
+    words = draw(vocabularies())
+    pieces = [token.decode() for token in words[0][3:] if not token.startswith(b"<0x")][-24:]
+    own = st.lists(st.sampled_from(pieces), max_size=12).map("".join)
+    return words, draw(st.one_of(own, own, own, texts))

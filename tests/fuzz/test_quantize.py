@@ -1,0 +1,113 @@
+"""int8 groups: the twins agree on every bit of numbers and scales, and on products within their bound."""
+
+import llama2_fast
+import llama2_ref
+import numpy as np
+import pytest
+from fuzz.bounded import U, BoundedKernels, assert_close, assert_within
+from fuzz.strategies import numbers, seeds
+from hypothesis import example, given
+from hypothesis import strategies as st
+from llama2_fast.quantize import LARGEST_FLOAT32_GROUP
+
+fast, ref, bounded = llama2_fast.kernels, llama2_ref.kernels, BoundedKernels()
+
+groups = st.tuples(st.integers(1, 6), st.one_of(st.integers(1, 9), st.sampled_from([16, 32, 48, 64])))  # count, size
+SMALLEST = 127 * 2.0**-126
+
+
+@given(groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1]))))
+@example((np.zeros(4, np.float32), 2))
+@example((np.array([127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5], np.float32), 8))  # ties go to even
+@example((np.array([SMALLEST, SMALLEST / 254, -SMALLEST], np.float32), 3))
+@example((np.array([np.nextafter(np.float32(SMALLEST), np.float32(0)), 0, 0], np.float32), 3))
+@example((np.full(2, 180 * 2.0**-149, np.float32), 2))  # a subnormal scale would give q = 180
+@example((np.full(2, np.finfo(np.float32).max, np.float32), 1))
+def test_quantize_is_equal_bit_for_bit(vector):
+    x, size = vector
+    q, scale = fast.quantize_int8(x, size)
+    q_ref, scale_ref = ref.quantize_int8(x.tolist(), size)
+    assert q.dtype == np.int8
+    assert scale.dtype == np.float32
+    assert q.tolist() == q_ref
+    assert scale.view(np.int32).tolist() == np.array(scale_ref, np.float32).view(np.int32).tolist()
+    assert np.abs(q.astype(int)).max() <= 127
+
+
+@given(groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1]))))
+def test_quantize_errs_by_half_a_step(vector):
+    """|scale q - x| <= scale (1/2 + 128 u), as the docstring says; what is too small for a scale becomes 0."""
+    x, size = vector
+    q, scale = ref.quantize_int8(x.tolist(), size)
+    value = np.array(q, np.float64).reshape(-1, size) * np.array(scale)[:, None]
+    error = np.where(np.array(scale) > 0, np.array(scale) * (0.5 + 128 * U), SMALLEST)
+    assert_close(x.reshape(-1, size), value, np.broadcast_to(error[:, None], value.shape).copy(), "quantize_int8")
+
+
+@st.composite
+def integers(draw: st.DrawFn, *shape: int) -> np.ndarray:
+    rng = np.random.default_rng(draw(seeds))
+    return rng.integers(-127, 128, shape).astype(np.int8) * np.int8(draw(st.sampled_from((0, 1, 1, 1))))
+
+
+@st.composite
+def products(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
+    """w_q, w_scale, x_q, x_scale for some vectors."""
+    count, size = draw(groups)
+    rows, vectors = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    w_scale, x_scale = draw(numbers(rows, count, positive=True)), draw(numbers(vectors, count, positive=True))
+    return draw(integers(rows, count * size)), w_scale, draw(integers(vectors, count * size)), x_scale
+
+
+@given(products())
+def test_matmul_int8(args):
+    w_q, w_scale, x_q, x_scale = args
+    with np.errstate(over="ignore", invalid="ignore"):
+        many = fast.matmul_int8(*args)
+        one = fast.matmul_int8(w_q, w_scale, x_q[0], x_scale[0])
+    expected = [bounded.matmul_int8(w_q, w_scale, q.tolist(), s.tolist()) for q, s in zip(x_q, x_scale, strict=True)]
+    assert_within(many, expected, "matmul_int8")
+    assert_within(one, expected[0], "matmul_int8")
+
+
+@pytest.mark.parametrize("size", [LARGEST_FLOAT32_GROUP, LARGEST_FLOAT32_GROUP + 1, 40_001])
+@pytest.mark.parametrize("vectors", [1, 3])
+def test_integer_sums_are_exact_in_large_groups(size, vectors):
+    """All products are positive, so that a sum beyond 2^24 that went through float32 would show."""
+    rng = np.random.default_rng(size)
+    w, x = (rng.integers(64, 128, (rows, size)).astype(np.int8) for rows in (2, vectors))
+    w[0] = x[0] = 127  # the largest sum that there can be
+    got = fast.matmul_int8(w, np.ones((2, 1), np.float32), x, np.ones((vectors, 1), np.float32))
+    assert np.array_equal(got, (x.astype(int) @ w.T.astype(int)).astype(np.float32))
+
+
+def test_blocks_of_rows_are_put_together():
+    """More rows than are widened at a time."""
+    rng = np.random.default_rng(0)
+    w, x = rng.integers(-127, 128, (3000, 128)).astype(np.int8), rng.integers(-127, 128, (2, 128)).astype(np.int8)
+    ones = np.ones((3000, 2), np.float32), np.ones((2, 2), np.float32)
+    exact = x.astype(int) @ w.T.astype(int)
+    assert np.array_equal(fast.matmul_int8(w, ones[0], x, ones[1]), exact)
+    assert np.array_equal(fast.matmul_int8(w, ones[0], x[0], ones[1][0]), exact[0])
+
+
+@given(groups.flatmap(lambda g: st.tuples(integers(g[0] * g[1]), numbers(g[0], positive=True))))
+def test_dequantize_rounds_once(vector):
+    q, scale = vector
+    with np.errstate(over="ignore"):
+        got = fast.dequantize_int8(q, scale)
+    exact = ref.dequantize_int8(q.tolist(), scale.tolist())  # 7 + 24 bits: exact in float64
+    with np.errstate(over="ignore"):
+        assert got.tolist() == np.array(exact, np.float64).astype(np.float32).tolist()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(llama2, bad):
+    x = np.array([1, 2, bad, 4], np.float32)
+    with pytest.raises(llama2.NumericsError, match="index 2"):
+        llama2.kernels.quantize_int8(x, 2)
+
+
+def test_numbers_beyond_float32_are_refused(llama2):
+    with pytest.raises(llama2.NumericsError, match="index 1"):
+        llama2.kernels.quantize_int8([0.0, 1e300], 2)

@@ -1,0 +1,89 @@
+"""The same token for the same coin, unless the acceptance rule says that both are right."""
+
+import llama2_fast
+import llama2_ref
+import numpy as np
+from fuzz.bounded import Bounded, BoundedKernels, U
+from fuzz.bounds import topp_accept
+from fuzz.strategies import lengths, numbers, seeds
+from hypothesis import example, given
+from hypothesis import strategies as st
+from llama2_fast import sampler as fast
+from llama2_ref import sampler as ref
+
+coins = st.integers(0, 2**24 - 1).map(lambda k: k / 2**24)
+topps = st.one_of(st.floats(0, 1), st.sampled_from((0.0, 0.5, 0.9, 1.0, 1.5, 1e-30, 0.999999)))
+
+
+@st.composite
+def distributions(draw: st.DrawFn) -> np.ndarray:
+    """Float32 probabilities whose sum is about 1: peaked, flat, with ties, with zeros."""
+    n = draw(st.integers(1, 40))
+    shape = draw(st.sampled_from(("flat", "random", "peaked", "ties")))
+    rng = np.random.default_rng(draw(seeds))
+    if shape == "flat":
+        p = np.ones(n)
+    elif shape == "ties":
+        p = rng.integers(0, 4, n) + np.eye(1, n)[0]
+    else:
+        p = np.exp(rng.standard_normal(n) * (1 if shape == "random" else 20))
+    return (p / p.sum()).astype(np.float32)
+
+
+@st.composite
+def grid_distributions(draw: st.DrawFn) -> np.ndarray:
+    """Multiples of 1/64 whose sum is 1: every running sum is exact, and coins and top-p can hit it."""
+    cuts = sorted(draw(st.lists(st.integers(0, 64), max_size=20)))
+    return np.diff([0, *cuts, 64]).astype(np.float32) / 64
+
+
+@given(distributions(), topps, coins)
+def test_tokens_are_accepted(p, topp, coin):
+    accepted = topp_accept(p, topp, coin)
+    assert accepted[fast.sample_topp(p, topp, coin)]
+    assert accepted[ref.sample_topp(p.tolist(), topp, coin)]
+
+
+@given(grid_distributions(), st.integers(0, 66).map(lambda k: k / 64), st.integers(0, 63).map(lambda k: k / 64))
+@example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.25, 0.0)  # llama2.c's filter keeps none of these
+@example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.1, 0.99)
+@example(np.array([0.5, 0.25, 0.25], np.float32), 0.5, 0.75)  # the sum must exceed top-p: two tokens stay
+@example(np.array([0.5, 0.5], np.float32), 1.0, 0.5)  # the coin must lie below the sum: the second token
+def test_tokens_are_equal_on_a_grid(p, topp, coin):
+    """No sum rounds here, so that > for >= and < for <= would show; ties go to the lower index."""
+    token = ref.sample_topp(p.tolist(), topp, coin)
+    assert fast.sample_topp(p, topp, coin) == token
+    if 0 < topp < 1:
+        order = np.argsort(-p, kind="stable")
+        sums = np.cumsum(p[order])
+        kept = int(np.argmax(sums > topp)) + 1
+        assert token == order[int(np.argmax(sums > coin * sums[kept - 1]))]
+    else:
+        assert token == int(np.argmax(np.cumsum(p) > coin))
+
+
+@given(lengths.flatmap(numbers), st.sampled_from((1.0, 0.1, 0.7, 3.0, 1e-30, 1e-300, 1e30)), topps, seeds)
+def test_samplers_draw_accepted_tokens(logits, temperature, topp, seed):
+    """From logits: each twin's token is one that a correct sampler may draw from softmax with its float32 error."""
+    with np.errstate(over="ignore"):
+        tokens = [module.Sampler(temperature, topp, seed).sample(logits) for module in (llama2_ref, llama2_fast)]
+        z = (logits.astype(np.float64) - logits.max()) / temperature
+    # Two roundings, of the difference and of the quotient; below -1e4 every power is 0 on both sides.
+    p = BoundedKernels().softmax([Bounded(x, 2 * U * abs(x)) for x in np.maximum(z, -1e4)])
+    coin = ref.random_f32(seed or ref.SEED_FOR_ZERO)[1]
+    accepted = topp_accept([x.value for x in p], topp, coin, np.array([x.error for x in p]))
+    assert all(accepted[token] for token in tokens), (tokens, np.flatnonzero(accepted))
+
+
+@given(seeds, st.integers(1, 50))
+def test_coins_are_those_of_llama2_c(seed, count):
+    """Against the generator written in another way: numpy's 64-bit integers wrap by themselves, as C's do."""
+    state, other = seed or ref.SEED_FOR_ZERO, np.array([seed or ref.SEED_FOR_ZERO], np.uint64)
+    for _ in range(count):
+        state, coin = ref.random_f32(state)
+        other ^= other >> np.uint64(12)
+        other ^= other << np.uint64(25)
+        other ^= other >> np.uint64(27)
+        u32 = (other * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(32)
+        assert coin == float((u32[0] >> np.uint64(8)) / 16777216)
+        assert 0 <= coin < 1

@@ -1,0 +1,123 @@
+"""The heap against the plain loop, files against what was written, and SentencePiece as a judge from outside."""
+
+import struct
+import time
+
+import llama2_fast
+import llama2_ref
+import pytest
+from fuzz.strategies import encodings, vocabularies
+from hypothesis import example, given
+from hypothesis import strategies as st
+from models import vocabulary, write_tokenizer
+
+
+def twins(tokens, scores):
+    return llama2_ref.Tokenizer(tokens, scores), llama2_fast.Tokenizer(tokens, scores)
+
+
+@given(encodings(), st.booleans(), st.booleans())
+@example((([b"<unk>", b"<s>", b"</s>", b"a", b"aa", b" "], [0, 0, 0, 0, -1.0, 0]), "aaaaa"), True, False)  # ties
+def test_encoding_is_equal(case, bos, eos):
+    words, text = case
+    ref, fast = twins(*words)
+    expected = ref.encode(text, bos, eos)
+    assert fast.encode(text, bos, eos) == expected
+    assert fast.encode(text, bos, eos) == expected, "the second time, from memory"
+
+
+@given(encodings())
+def test_decoding_undoes_encoding(case):
+    """Unless the vocabulary has no token, and no bytes, for a character."""
+    words, text = case
+    for tokenizer in twins(*words):
+        ids = tokenizer.encode(text)
+        if 0 not in ids:
+            assert tokenizer.decode(ids) == text
+            assert "".join(tokenizer.pieces(iter(ids))) == text
+
+
+@given(vocabularies(), st.data())
+def test_decoding_is_equal_for_any_tokens(words, data):
+    ref, fast = twins(*words)
+    ids = data.draw(st.lists(st.integers(0, len(words[0]) - 1)), label="ids")
+    assert fast.decode(ids) == ref.decode(ids)
+
+
+@given(st.lists(st.integers(0, 255)))
+def test_bytes_are_joined_before_they_become_text(data):
+    """As Python decodes the same bytes; and a piece never ends inside a character."""
+    tokenizer = llama2_ref.Tokenizer(*vocabulary(259))
+    pieces = list(tokenizer.pieces(3 + byte for byte in data))
+    assert "".join(pieces) == bytes(data).decode(errors="replace")
+
+
+@given(vocabularies(), st.booleans())
+def test_files_are_read_as_they_were_written(tmp_path_factory, words, tell_size):
+    tokens, scores = words
+    path = write_tokenizer(tmp_path_factory.mktemp("tokenizer") / "tokenizer.bin", tokens, scores)
+    for package in (llama2_ref, llama2_fast):
+        tokenizer = package.Tokenizer.read(path, len(tokens) if tell_size else None)
+        assert tokenizer.tokens == tokens
+        assert tokenizer.scores == [struct.unpack("f", struct.pack("f", score))[0] for score in scores]
+
+
+@given(vocabularies(), st.data())
+def test_damaged_files_are_read_alike(tmp_path_factory, words, data):
+    """Both packages refuse a file, or both read it to the same vocabulary; no other error comes through."""
+    path = write_tokenizer(tmp_path_factory.mktemp("tokenizer") / "tokenizer.bin", *words)
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 3), label="changes")):
+        damaged[data.draw(st.integers(0, len(damaged) - 1), label="where")] = data.draw(st.integers(0, 255), label="byte")
+    path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)), label="length")])
+    outcomes = []
+    for package in (llama2_ref, llama2_fast):
+        try:
+            tokenizer = package.Tokenizer.read(path)
+            outcomes.append((tokenizer.tokens, tokenizer.scores))
+        except llama2_ref.TokenizerError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_the_cost_grows_like_n_log_n():
+    """A megabyte of words, and a run that is one part: ten times the text takes about ten times as long, not a hundred."""
+    words = vocabulary(600)
+    tokenizer = llama2_fast.Tokenizer(*words)
+    text = "a bad cab fed a bee and " * 43_691
+    assert len(text) > 2**20
+    start = time.perf_counter()
+    ids = tokenizer.encode(text)
+    assert time.perf_counter() - start < 20
+    assert tokenizer.decode(ids) == text
+    run = "ab" * 100_000
+    start = time.perf_counter()
+    ids = tokenizer.encode(run)
+    assert time.perf_counter() - start < 20
+    assert tokenizer.decode(ids) == run
+
+
+@pytest.fixture(scope="module")
+def sentencepiece(data):
+    module = pytest.importorskip("sentencepiece", reason="SentencePiece is not installed (extra dev)")
+    return module.SentencePieceProcessor(model_file=str(data / "tokenizer.model"))
+
+
+@pytest.fixture(scope="module")
+def llama_tokenizers(data):
+    return [package.Tokenizer.read(data / "tokenizer.bin", 32000) for package in (llama2_ref, llama2_fast)]
+
+
+# "▁" is SentencePiece's name for a space; tokenizer.bin holds spaces instead, so that there it is a character of its own.
+outside_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁\0"), max_size=40)
+
+
+@given(text=outside_texts)
+@example(text="Hello 世界 \U0001f600 naïve  two spaces\n\ttab")
+@example(text="<s></s><unk><0x41>")
+@example(text=" leading and trailing ")
+def test_sentencepiece_encodes_and_decodes_alike(sentencepiece, llama_tokenizers, text):
+    expected = sentencepiece.encode(text)
+    for tokenizer in llama_tokenizers:
+        assert tokenizer.encode(text, bos=False) == expected
+        assert tokenizer.decode([1, *expected]) == sentencepiece.decode(expected) == text

@@ -1,0 +1,156 @@
+"""Making text: from a library's point of view."""
+
+import pytest
+from models import write_model
+
+EOS, BOS = 2, 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    from llama2_ref import Config
+
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder, Config(16, 24, 2, 4, 2, 300, 40), seed=1)
+    return folder
+
+
+@pytest.fixture
+def model(llama2, folder):
+    return llama2.load(folder / "model.bin")
+
+
+class Scripted:
+    """A sampler that says what it is told."""
+
+    seed = 0
+
+    def __init__(self, tokens):
+        self.tokens = iter(tokens)
+
+    def sample(self, logits):
+        return next(self.tokens)
+
+
+def test_the_same_seed_gives_the_same_text(model):
+    texts = {"".join(model.generate("ab", 20, seed=7)) for _ in range(2)}
+    assert len(texts) == 1
+
+
+def test_both_packages_give_the_same_text(folder):
+    import llama2_fast
+    import llama2_ref
+
+    texts = {"".join(p.load(folder / "model.bin").generate("a cab", 40, 0.8, 0.9, 3)) for p in (llama2_ref, llama2_fast)}
+    assert len(texts) == 1
+
+
+def test_without_a_seed_every_text_is_another_one(model):
+    assert len({"".join(model.generate(steps=30)) for _ in range(3)}) > 1
+
+
+def test_the_prompt_comes_first_and_before_the_model_works(model):
+    stream = model.generate("cab", steps=0, temperature=0)
+    calls = []
+    model.transformer.forward, forward = lambda *args: calls.append(1) or forward(*args), model.transformer.forward
+    text = ""
+    while not text.startswith("cab"):
+        text += next(stream)
+    assert not calls
+    assert "".join([text, *stream]).startswith("cab")
+    assert calls
+
+
+@pytest.mark.parametrize(("steps", "tokens"), [(1, 2), (5, 6), (39, 40), (40, 41), (41, 41), (10_000, 41), (0, 41)])
+def test_steps_are_positions(llama2, model, steps, tokens):
+    """As in llama2.c: `steps` passes of the model, the last of which yields one more token; 0 is the whole context."""
+    stream = model.generate(steps=steps, temperature=0)
+    model.transformer.forward, forward = lambda *args: [0.0] * 299 + [1.0], model.transformer.forward
+    assert len(list(stream)) > 0
+    assert len(stream.tokens) == tokens
+    assert stream.generated == tokens - 1
+    model.transformer.forward = forward
+
+
+@pytest.mark.parametrize("end", [BOS, EOS])
+def test_bos_and_eos_end_a_text(llama2, model, end):
+    from llama2_ref.generate import TextStream
+
+    cache = model.transformer.new_cache()
+    stream = TextStream(model.transformer, model.tokenizer, Scripted([260, 261, end, 262]), cache, [1], 40, echo=True)
+    assert "".join(stream) == "ab"
+    assert stream.tokens == [1, 260, 261]
+
+
+def test_a_character_split_over_tokens_comes_whole(model):
+    from llama2_ref.generate import TextStream
+
+    face = [3 + byte for byte in "\U0001f600".encode()]
+    cache = model.transformer.new_cache()
+    stream = TextStream(model.transformer, model.tokenizer, Scripted([*face, 260, face[0], EOS]), cache, [1], 40, echo=True)
+    pieces = [piece for piece in stream if piece]
+    assert pieces == ["\U0001f600", "a", "\ufffd"]
+
+
+def test_times_are_kept_apart(model):
+    stream = model.generate("abc", steps=20, temperature=0)
+    list(stream)
+    assert stream.prompt_seconds > 0
+    assert stream.seconds > 0 or stream.generated == 0
+    assert stream.prompt_length == len(model.tokenizer.encode("abc"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"prompt": "a\0b"}, "NUL"),
+        ({"prompt": "a\ud800"}, "surrogate"),
+        ({"prompt": "z" * 100}, "context of 40"),
+        ({"prompt": "abcabc", "steps": 2}, "steps must be at least"),
+        ({"steps": -1}, "must not be negative"),
+    ],
+)
+def test_prompts_that_can_not_be_used(llama2, model, arguments, error):
+    with pytest.raises(llama2.PromptError, match=error):
+        model.generate(**arguments)
+
+
+nan, inf = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({name: value} for name in ("temperature", "topp") for value in (-0.1, nan, inf, -inf)),
+        {"seed": -1},
+        {"seed": 2**64},
+    ],
+)
+def test_samplers_refuse_what_has_no_meaning(llama2, arguments):
+    with pytest.raises(llama2.SamplerError):
+        llama2.Sampler(**arguments)
+
+
+def test_seed_0_is_a_seed(llama2):
+    """xorshift would give 0 for ever, and llama2.c takes the clock."""
+    draws = [llama2.Sampler(seed=0, topp=1.0).sample([0.0] * 50) for _ in range(2)]
+    sampler = llama2.Sampler(seed=0, topp=1.0)
+    assert draws[0] == draws[1]
+    assert len({sampler.sample([0.0] * 50) for _ in range(30)}) > 5
+    assert llama2.Sampler(seed=None).seed != llama2.Sampler(seed=None).seed
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_bad_logits_are_named(llama2, temperature):
+    sampler = llama2.Sampler(temperature)
+    with pytest.raises(llama2.NumericsError, match="token 1 has nan"):
+        sampler.sample([0.0, nan, 1.0])
+    with pytest.raises(llama2.NumericsError, match="token 2 has inf"):
+        sampler.sample([0.0, 1.0, inf])
+    with pytest.raises(llama2.NumericsError, match="no token is left"):
+        sampler.sample([-inf, -inf])
+    assert sampler.sample([-inf, 0.0, -inf]) == 1
+
+
+def test_greedy_takes_the_first_of_equals(llama2):
+    assert llama2.Sampler(temperature=0).sample([1.0, 3.0, 3.0]) == 1

@@ -1,0 +1,114 @@
+"""Kernels on any sequences and any numbers, and what they do with wrong ones."""
+
+from array import array
+from fractions import Fraction
+
+import llama2_fast
+import llama2_ref
+import numpy as np
+import pytest
+
+ref, fast = llama2_ref.kernels, llama2_fast.kernels
+
+SEQUENCES = {
+    "list": lambda x: x,
+    "tuple": tuple,
+    "array": lambda x: array("f", x),
+    "memoryview": lambda x: memoryview(array("f", x)),
+    "numpy": lambda x: np.array(x, np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", SEQUENCES)
+def test_any_sequence_will_do(llama2, kind):
+    make, k = SEQUENCES[kind], llama2.kernels
+    x, w = make([1.0, -2.0, 3.0, 0.5]), [make([1.0, 0.0, 2.0, 4.0]), make([0.0, 1.0, -1.0, 2.0])]
+    assert list(k.matmul(w, x)) == [9.0, -4.0]
+    assert list(k.add(x, x)) == [2.0, -4.0, 6.0, 1.0]
+    assert list(k.rope(x, make([0.0]), make([1.0]))) == [2.0, 1.0, -0.5, 3.0]
+    assert k.argmax(x) == 2
+    assert list(k.rmsnorm(make([3.0, -4.0]), make([2.0, 1.0]), 3.5)) == [1.5, -1.0]
+    assert list(k.softmax(make([5.0, 5.0]))) == [0.5, 0.5]
+    assert list(k.attention(make([1.0, 0.0]), [make([0.0, 1.0])] * 2, [make([2.0, 4.0]), make([4.0, 0.0])], 1)) == [
+        3.0,
+        2.0,
+    ]
+    assert list(k.swiglu(make([0.0, 1000.0]), make([5.0, 0.5]))) == [0.0, 500.0]
+    q, scale = k.quantize_int8(x, 2)
+    assert list(q) == [64, -127, 127, 21]
+    assert list(k.dequantize_int8([2, -4], make([0.5]))) == [1.0, -2.0]
+
+
+def test_fractions_stay_exact():
+    third = Fraction(1, 3)
+    assert ref.matmul([[third, 2 * third]], [third, third]) == [third]
+    assert ref.add([third], [third]) == [2 * third]
+    assert ref.rope([third, 0], [Fraction(3, 5)], [Fraction(4, 5)]) == [Fraction(1, 5), Fraction(4, 15)]
+    assert ref.dequantize_int8([3], [third]) == [1]
+    assert ref.matmul_int8([[1, 2]], [[third]], [1, 1], [third]) == [third]
+
+
+def test_arrays_with_more_axes_are_many_vectors():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 3, 8)).astype(np.float32), rng.standard_normal((5, 8)).astype(np.float32)
+    assert fast.matmul(w, x).shape == (2, 3, 5)
+    assert fast.rmsnorm(x, x[0, 0], 1e-5).shape == x.shape
+    assert np.array_equal(fast.softmax(x)[1, 2], fast.softmax(x[1, 2]))
+    assert np.array_equal(fast.silu(x)[0, 1], fast.silu(x[0, 1]))
+    assert [part.shape for part in fast.quantize_int8(x, 4)] == [(2, 3, 8), (2, 3, 2)]
+    assert [part.shape for part in fast.rope_table(np.arange(7), 6, 1e4)] == [(7, 3), (7, 3)]
+
+
+V, W = [1.0, 2.0, 3.0, 4.0], [1.0, 2.0]
+BAD_CALLS = {
+    "matmul": [([V], W), ([W], V)],
+    "add": [(V, W), (V, [1.0])],
+    "rmsnorm": [(V, W, 1e-5), (V, [1.0], 1e-5)],
+    "rope": [(V[:3], W[:1], W[:1]), (V, W, W[:1]), ([1.0, 2.0], W, W)],
+    "softmax": [([],)],
+    "attention": [(V, [], [], 2), (V, [W], [W], 3), (V, [[1.0, 2.0, 3.0]], [V], 1)],
+    "swiglu": [(V, W), (V, [1.0])],
+    "quantize_int8": [(V, 3), (V, 0), (V, -1)],
+    "dequantize_int8": [([1, 2, 3], W)],
+    "matmul_int8": [([[1, 2]], [W], [1, 2, 3, 4], W), ([[1, 2, 3, 4]], [W, W], [1, 2, 3, 4], W)],
+}
+
+
+@pytest.mark.parametrize(("name", "args"), [(name, args) for name, calls in BAD_CALLS.items() for args in calls])
+def test_wrong_lengths_are_refused(llama2, name, args):
+    """numpy would stretch a vector of one number, and zip would stop at the shorter one: neither may happen."""
+    with pytest.raises(ValueError):
+        getattr(llama2.kernels, name)(*args)
+
+
+inf, nan = float("inf"), float("nan")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "args", "expected"),
+    [
+        ("softmax", ([0.0, 0.0, -inf],), [0.5, 0.5, 0.0]),
+        ("softmax", ([1.0, nan, 2.0],), [nan] * 3),
+        ("softmax", ([inf, 1.0],), [nan] * 2),
+        ("softmax", ([-inf, -inf],), [nan] * 2),
+        ("silu", ([-inf, inf, nan, -1000.0, 0.0],), [nan, inf, nan, -0.0, 0.0]),
+        ("matmul", ([[inf, 1.0]], [0.0, 1.0]), [nan]),
+        ("add", ([inf, inf], [-inf, 1.0]), [nan, inf]),
+        ("rmsnorm", ([nan, 1.0], [1.0, 1.0], 1e-5), [nan, nan]),
+        ("rmsnorm", ([0.0, 0.0], [1.0, 1.0], 1e-5), [0.0, 0.0]),
+    ],
+)
+def test_special_values(llama2, name, args, expected):
+    """As the docstrings say."""
+    got = np.array(getattr(llama2.kernels, name)(*args), np.float64)
+    assert np.array_equal(got, expected, equal_nan=True)
+
+
+def test_nothing_overflows_in_silu(llama2):
+    """exp(710) is an OverflowError in Python: a pure-Python port fails here."""
+    assert list(llama2.kernels.silu([-1e30, -1000.0, 1e30])) == [
+        -0.0,
+        -0.0,
+        np.float32(1e30) if llama2 is llama2_fast else 1e30,
+    ]

@@ -1,0 +1,174 @@
+"""The forward pass as a library: errors, interruptions, kernels of others, threads."""
+
+from types import SimpleNamespace
+
+import llama2_fast
+import llama2_ref
+import numpy as np
+import pytest
+from fuzz.bounded import assert_close
+from fuzz.taps import assert_taps_within
+from models import random_twins
+
+CONFIG = llama2_ref.Config(24, 40, 2, 6, 3, 50, 16)
+TWINS = random_twins(CONFIG, seed=3)
+TOKENS = [1, 7, 49, 0, 7]
+
+
+@pytest.fixture
+def transformer(llama2):
+    weights = TWINS.ref if llama2 is llama2_ref else TWINS.fast
+    return llama2.Transformer(CONFIG, weights)
+
+
+@pytest.mark.parametrize("tokens", [[], [-1], [50], [1, 2, 50], [1] * 17])
+def test_tokens_that_do_not_fit_are_refused(llama2, transformer, tokens):
+    cache = transformer.new_cache()
+    with pytest.raises(llama2.PromptError):
+        transformer.forward(tokens, cache)
+    assert cache.length == 0
+
+
+def test_the_context_can_be_filled_but_not_exceeded(llama2, transformer):
+    cache = transformer.new_cache()
+    transformer.forward([1] * 15, cache)
+    transformer.forward([2], cache)
+    assert cache.length == 16
+    with pytest.raises(llama2.PromptError, match="context of 16"):
+        transformer.forward([3], cache)
+
+
+def test_caches_do_not_know_of_each_other(transformer):
+    one, other = transformer.new_cache(), transformer.new_cache()
+    expected = [list(transformer.forward([token], one)) for token in TOKENS]
+    third = transformer.new_cache()
+    for token, logits in zip(TOKENS, expected, strict=True):
+        transformer.forward([5], other)
+        assert list(transformer.forward([token], third)) == logits
+
+
+def test_an_interrupted_pass_leaves_no_trace(llama2):
+    """A kernel that raises in the second layer: what the first one stored is overwritten, not added to."""
+    weights = TWINS.ref if llama2 is llama2_ref else TWINS.fast
+    calls = []
+
+    def rmsnorm(x, w, eps):
+        calls.append(1)
+        if len(calls) == 7 + 3:
+            raise KeyboardInterrupt
+        return llama2.kernels.rmsnorm(x, w, eps)
+
+    names = {name: getattr(llama2.kernels, name) for name in llama2.kernels.__all__}
+    odd = llama2.Transformer(CONFIG, weights, SimpleNamespace(**names | {"rmsnorm": rmsnorm}))
+    cache = odd.new_cache()
+    odd.forward([1], cache)
+    calls[:] = [1] * 7
+    with pytest.raises(KeyboardInterrupt):
+        odd.forward([7], cache)
+    assert cache.length == 1
+    calls[:] = [1] * 99
+    fresh = odd.new_cache()
+    odd.forward([1], fresh)
+    assert list(odd.forward([9], cache)) == list(odd.forward([9], fresh))
+
+
+def test_kernels_can_be_exchanged():
+    """The reference's forward pass on numpy's kernels, and the other way round: every buffer keeps its bound."""
+    for package, weights, kernels in (
+        (llama2_ref, TWINS.ref, llama2_fast.kernels),
+        (llama2_fast, TWINS.fast, llama2_ref.kernels),
+    ):
+        taps = package.Taps()
+        transformer = package.Transformer(CONFIG, weights, kernels)
+        transformer.forward(TOKENS, transformer.new_cache(), every=True, taps=taps)
+        assert_taps_within(CONFIG, TWINS.ref, TOKENS, taps)
+
+
+def test_one_wrong_kernel_is_found_by_its_name():
+    """A planted bug: keys of the wrong head. The check of the taps names the kernel's buffer."""
+
+    def attention(q, keys, values, n_heads):
+        return llama2_ref.kernels.attention(q, [row[::-1] for row in keys], values, n_heads)
+
+    names = {name: getattr(llama2_ref.kernels, name) for name in llama2_ref.kernels.__all__}
+    odd = llama2_fast.Transformer(CONFIG, TWINS.fast, SimpleNamespace(**names | {"attention": attention}))
+    taps = llama2_fast.Taps()
+    odd.forward(TOKENS, odd.new_cache(), every=True, taps=taps)
+    with pytest.raises(AssertionError, match="att of layer 0, token 1"):
+        assert_taps_within(CONFIG, TWINS.ref, TOKENS, taps)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, None])
+@pytest.mark.parametrize("version", [0, 2])
+def test_any_number_of_threads_keeps_the_bounds(tmp_path, version, threads):
+    """Rows enough that attention and int8 products are really split."""
+    config = llama2_ref.Config(96, 512, 1, 4, 2, 700, 200)
+    twins = random_twins(config, seed=5)
+    llama2_fast.write_checkpoint(tmp_path / "model.bin", config, twins.fast, version)
+    _, weights = llama2_fast.read_checkpoint(tmp_path / "model.bin")
+    tokens = np.random.default_rng(0).integers(0, 700, 150).tolist()
+    taps = llama2_fast.Taps()
+    transformer = llama2_fast.Transformer(config, weights, threads=threads)
+    transformer.forward(tokens, transformer.new_cache(), every=True, taps=taps)
+    from fuzz.bounds import ClosedKernels
+
+    assert_taps_within(config, weights, tokens, taps, ClosedKernels())
+
+
+def test_threads_must_be_positive():
+    with pytest.raises(ValueError, match="at least 1"):
+        llama2_fast.Transformer(CONFIG, TWINS.fast, threads=0)
+
+
+def test_an_error_in_a_thread_comes_through():
+    from llama2_fast._threads import Team
+
+    done = []
+    team = Team(3)
+
+    def fail():
+        raise RuntimeError("in a thread")
+
+    with pytest.raises(RuntimeError, match="in a thread"):
+        team.run([lambda: done.append(1), fail, lambda: done.append(2)])
+    assert sorted(done) == [1, 2]
+    assert [part for part in team.split(10, 4)] == [slice(0, 5), slice(5, 10)]
+    assert team.split(2, 4) == [slice(0, 2)]
+
+
+def test_int8_models_keep_their_bounds(tmp_path):
+    """Every buffer of a version 2 model, whose integers come from recorded buffers, and are equal on both sides."""
+    llama2_fast.write_checkpoint(tmp_path / "model.bin", CONFIG, TWINS.fast, version=2)
+    read = {package: package.read_checkpoint(tmp_path / "model.bin")[1] for package in (llama2_ref, llama2_fast)}
+    for package, weights in read.items():
+        taps = package.Taps()
+        transformer = package.Transformer(CONFIG, weights)
+        transformer.forward(TOKENS, transformer.new_cache(), every=True, taps=taps)
+        recorded = {key: np.asarray(value, np.float32) for key, value in taps.items()}
+        if package is llama2_fast:
+            assert_taps_within(CONFIG, read[llama2_ref], TOKENS, recorded)
+
+
+def test_taps_cost_nothing_that_shows(transformer):
+    """The same bits with taps and without."""
+    import llama2_ref as any_package
+
+    plain = transformer.forward(TOKENS, transformer.new_cache())
+    tapped = transformer.forward(TOKENS, transformer.new_cache(), taps=type(transformer).forward and any_package.Taps())
+    assert list(plain) == list(tapped)
+
+
+def test_a_large_context_costs_nothing_until_it_is_used(llama2):
+    """32 layers x 131,072 x 1024 numbers overflow a 32-bit product in other programs."""
+    config = llama2_ref.Config(1024, 4, 32, 8, 8, 4, 131072)
+    cache = llama2.KVCache(config)
+    assert cache.length == 0
+
+
+def test_the_cache_holds_what_the_taps_saw(llama2, transformer):
+    taps, cache = llama2.Taps(), transformer.new_cache()
+    transformer.forward(TOKENS, cache, taps=taps)
+    for layer in range(CONFIG.n_layers):
+        assert np.array_equal(cache.keys[layer], taps[layer, "k"])
+        assert np.array_equal(cache.values[layer], taps[layer, "v"])
+    assert_close(np.asarray(cache.keys[0]).shape, np.array([5, 12]), np.zeros(2))
