@@ -17,7 +17,7 @@ PACKAGES = {"llama2_ref": llama2_ref, "llama2_fast": llama2_fast}
 # only replays the examples that are written in the tests.
 COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("ci", derandomize=True, max_examples=100, **COMMON)
-hypothesis.settings.register_profile("nightly", derandomize=False, max_examples=1000, print_blob=True, **COMMON)
+hypothesis.settings.register_profile("nightly", derandomize=False, max_examples=500, print_blob=True, **COMMON)
 hypothesis.settings.register_profile("regress", phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse], **COMMON)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
