@@ -7,14 +7,15 @@ from types import ModuleType
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: the tests themselves run on all cores
 
 import hypothesis
+import pytest
+
 import llama2_fast
 import llama2_ref
-import pytest
 
 PACKAGES = {"llama2_ref": llama2_ref, "llama2_fast": llama2_fast}
 
-# `ci` repeats the same inputs, so that a red test is red for everyone; `nightly` looks for new ones (make fuzz); `regress`
-# only replays the examples that are written in the tests.
+# `ci` repeats the same inputs, so that a red test is red for everyone; `nightly` looks for new ones (make fuzz);
+# `regress` only replays the examples that are written in the tests.
 COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("ci", derandomize=True, max_examples=100, **COMMON)
 hypothesis.settings.register_profile("nightly", derandomize=False, max_examples=500, print_blob=True, **COMMON)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import llama2_fast
 import llama2_ref
-import numpy as np
 from llama2_ref.weights import Matrix
 
 LAYER_FIELDS = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")

@@ -91,9 +91,8 @@ def rows(name: str, model: Path, args: argparse.Namespace, tokenizer: Path | Non
             peer = max(peer, measure_peer(args.peer, model, tokenizer, STEPS))
     for package, (prompt_rate, decode_rate, peak) in best.items():
         ratio = f"{decode_rate / peer:8.2f}" if peer else f"{'-':>8}"
-        print(
-            f"{name:12} {package:12} {prompt_rate:10.1f} {decode_rate:10.1f} {ratio} {peak / 2**20:8.0f} {size / 2**20:8.0f}"
-        )
+        memory = f"{peak / 2**20:8.0f} {size / 2**20:8.0f}"
+        print(f"{name:12} {package:12} {prompt_rate:10.1f} {decode_rate:10.1f} {ratio} {memory}")
     if peer:
         print(f"{name:12} {'peer':12} {'-':>10} {peer:10.1f} {1:8.2f}")
     sys.stdout.flush()

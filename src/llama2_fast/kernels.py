@@ -65,7 +65,7 @@ def rmsnorm(x: ArrayLike, w: ArrayLike, eps: float) -> Array:
     """
     vectors, weight = _pair(x, w)
     wide = vectors.astype(np.float64)
-    scale = (np.einsum("...i,...i->...", wide, wide) / wide.shape[-1] + eps) ** -0.5
+    scale = (np.vecdot(wide, wide) / wide.shape[-1] + eps) ** -0.5
     out: Array = vectors * scale.astype(np.float32)[..., None]
     out *= weight
     return out

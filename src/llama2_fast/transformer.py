@@ -151,6 +151,9 @@ class Transformer:
 
     def _attend(self, query: Array, keys: Array, values: Array) -> Array:
         """Attention of T queries, a few rows at a time, to the keys that the last row of each few may see."""
+        if len(query) <= QUERIES:
+            few: Array = self._batched.attention(query, keys, values, self.config.n_heads)
+            return few
         out, before = np.empty_like(query), len(keys) - len(query)
 
         def attend(start: int) -> None:
@@ -170,14 +173,14 @@ class Transformer:
         return np.asarray(tap(taps, layer, "out", k.add(x, product)))
 
     def _swiglu(self, gate: Array, up: Array) -> Array:
+        """swiglu of T rows, split over the threads where they are many numbers."""
         out = np.empty_like(gate)
 
         def part(rows: slice) -> None:
             out[rows] = self._batched.swiglu(gate[rows], up[rows])
 
-        self._team.run(
-            [partial(part, rows) for rows in self._team.split(len(gate), SMALLEST_SHARE // gate.shape[1] + 1)]
-        )
+        smallest = SMALLEST_SHARE // gate.shape[1] + 1
+        self._team.run([partial(part, rows) for rows in self._team.split(len(gate), smallest)])
         return out
 
     def _logits(self, x: Array, taps: Taps | None) -> Array:

@@ -8,6 +8,11 @@ from secrets import token_hex
 from .errors import CheckpointError
 
 
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Is there something else than a regular file: a folder, a device, a pipe that would block whoever opens it?"""
+    return Path(path).exists() and not Path(path).is_file()
+
+
 def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     """Write the chunks beside `path`, then rename: a reader never sees half a file, and a failure leaves the old one.
 
@@ -16,7 +21,7 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     """
     try:
         target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
+        if is_special(target):
             raise CheckpointError(f"{path}: a checkpoint must be written to a regular file (this is none)")
         beside = target.with_name(f".{target.name}.{token_hex(4)}.part")
         try:

@@ -55,7 +55,7 @@ class Conversation:
 
     def answer(self, tokens: list[int]) -> TextStream:
         """The model's answer to tokens that begin with those of all turns so far."""
-        end = end_of_text(self._steps, self._transformer.config.seq_len, len(tokens))
+        end = end_of_text(self._steps, self._transformer.config.seq_len, len(tokens), "conversation")
         parts = self._transformer, self._tokenizer, self._sampler, self._cache
         self._last = TextStream(*parts, tokens, end, echo=False)
         return self._last

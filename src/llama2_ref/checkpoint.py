@@ -4,10 +4,9 @@ import mmap
 import os
 from array import array
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from ._files import write_whole
+from ._files import is_special, write_whole
 from ._format import (
     ATTENTION,
     FEED_FORWARD,
@@ -43,7 +42,7 @@ def read_checkpoint(path: FilePath) -> tuple[Config, Weights]:
 def map_checkpoint(path: FilePath) -> tuple[Header, mmap.mmap]:
     """The header of a checkpoint, and its bytes as a read-only memory map, once they are known to fit each other."""
     try:
-        if not Path(path).is_file():
+        if is_special(path):
             raise CheckpointError("a checkpoint must be a regular file (this is none)")
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

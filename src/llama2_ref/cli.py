@@ -4,10 +4,11 @@ import argparse
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from ._format import Header
 from .checkpoint import map_checkpoint
@@ -22,26 +23,44 @@ VERBS = {
     "tokenize": "show how a text is cut into tokens",
     "quantize": "write a checkpoint again with int8 weights (llama2.c version 2)",
 }
-EXAMPLES = """\
-examples:
+EXAMPLES = {  # the help of the program shows them all, that of a verb its own
+    "generate": """\
   {prog}                                                a story by the bundled model
   {prog} stories15M.bin -i "One day" -t 0.8 -s 42       your model, with the same text every time
   {prog} stories15M.bin -t 0 -n 0                       always the likeliest token, to the end of the context
   echo "One day" | {prog} stories15M.bin -i -           the prompt from standard input
+""",
+    "chat": """\
   {prog} chat llama2_7b_chat.bin -y "Be brief."         a conversation; an empty line or Ctrl-D ends it
+""",
+    "info": """\
+  {prog} info stories15M.bin                            its sizes, and the tokenizer that belongs to it
+""",
+    "tokenize": """\
   {prog} tokenize -z tokenizer.bin -i "One day"         how a text is cut
+""",
+    "quantize": """\
   {prog} quantize stories15M.bin stories15M.q8.bin      a quarter of the size
-
-{prog} VERB --help tells the options of a verb.
-"""
+""",
+}
+STEPS = 256  # of a text, as in llama2.c; a chat goes on to the end of the context
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
+class UsageError(Llama2Error):
+    """The arguments of the command line can't be understood."""
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others."""
+    """A parser whose errors are like all others."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        """Tell it in one line, with the way to the help instead of its first lines."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        """As always, but argparse itself would not mind if the help can't be written."""
+        print(self.format_help(), end="", file=file)
 
 
 def main(llama2: ModuleType, argv: Sequence[str] | None = None) -> int:
@@ -49,9 +68,7 @@ def main(llama2: ModuleType, argv: Sequence[str] | None = None) -> int:
     prog = f"python -m {llama2.__name__}"
     try:
         _use_utf8()
-        args = _parser(llama2, prog).parse_args(_with_verb(list(sys.argv[1:] if argv is None else argv)))
-        run: Callable[[ModuleType, argparse.Namespace], None] = RUN[args.verb]
-        run(llama2, args)
+        _run(llama2, prog, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
@@ -60,31 +77,51 @@ def main(llama2: ModuleType, argv: Sequence[str] | None = None) -> int:
         return _fail(prog, str(error))
     except MemoryError:
         return _fail(prog, "there is not enough memory for this model and context")
-    except BrokenPipeError:
-        return _fail(prog, "standard output was closed before the text ended", output_is_lost=True)
-    except OSError as error:
-        return _fail(prog, f"standard output can't be written ({error.strerror or error})", output_is_lost=True)
+    except OSError as error:  # every other file's errors are Llama2Error
+        _give_up(sys.stdout)
+        closed = isinstance(error, BrokenPipeError)
+        reason = "was closed before the text ended" if closed else f"can't be written ({error.strerror or error})"
+        return _fail(prog, f"standard output {reason}")
+
+
+def _run(llama2: ModuleType, prog: str, argv: list[str]) -> None:
+    try:
+        args = _parser(llama2, prog).parse_args(_with_verb(argv))
+    except SystemExit:  # help was asked for, and is printed
+        return
+    if args.version:
+        print(f"{llama2.__name__} {llama2.__version__}")
+    else:
+        RUN[getattr(args, "mode", None) or args.verb](llama2, args)
 
 
 def _use_utf8() -> None:
-    """Text is UTF-8 whatever the locale says; what can't be shown in an error message is escaped."""
+    """Text is UTF-8 whatever the locale says; a file name that is no text is escaped where it is shown."""
     if sys.stdout is None:
-        raise PromptError("standard output must be open")
-    for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
+        raise UsageError("standard output must be open")
+    for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors=errors)
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _fail(prog: str, message: str, output_is_lost: bool = False) -> int:
-    if output_is_lost:  # or Python would try to write the rest when it ends, and report that too
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    _say(f"{prog}: {' '.join(message.splitlines())}")
+def _fail(prog: str, message: str) -> int:
+    _say(f"{prog}: {message}")
     return 2
 
 
-def _say(line: str) -> None:
-    """A line for the user, apart from the text."""
-    print(line, file=sys.stderr, flush=True)
+def _say(line: str, end: str = "\n") -> None:
+    """A line for the user, apart from the text. Where standard error is closed or full, nobody is there to read it."""
+    if sys.stderr is None:
+        return
+    try:
+        print(" ".join(line.splitlines()), end=end, file=sys.stderr, flush=True)
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let the rest of a stream go nowhere: Python would try to write it when it ends, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -96,28 +133,31 @@ def _with_verb(argv: list[str]) -> list[str]:
 
 
 def _parser(llama2: ModuleType, prog: str) -> Parser:
-    examples = EXAMPLES.format(prog=prog)
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = Parser(prog, description=(llama2.__doc__ or "").split("\n")[0], epilog=examples, formatter_class=formatter)
-    parser.add_argument("--version", action="version", version=f"{llama2.__name__} {llama2.__version__}")
+    parser = Parser(prog, description=(llama2.__doc__ or "").split("\n")[0], **_examples(prog, *VERBS))
+    parser.epilog = f"{parser.epilog}\n{prog} VERB --help tells the options of a verb."
+    parser.add_argument("--version", action="store_true", help="tell it, and nothing else")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
-    add = {name: verbs.add_parser(name, help=text, description=text) for name, text in VERBS.items()}
+    add = {v: verbs.add_parser(v, help=text, description=text, **_examples(prog, v)) for v, text in VERBS.items()}
+    for name in ("generate", "chat", "info", "tokenize"):
+        _add_checkpoint(add[name])
     for name in ("generate", "chat", "tokenize"):
-        _add_model(add[name])
+        add[name].add_argument("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint")
         add[name].add_argument("-i", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input")
     for name in ("generate", "chat"):
         _add_sampling(add[name], llama2)
-    add["chat"].set_defaults(steps=0)
-    add["info"].add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the bundled model")
     add["quantize"].add_argument("checkpoint", metavar="CHECKPOINT", help="version 0 or 1")
     add["quantize"].add_argument("output", metavar="OUTPUT", help="the file to write")
     return parser
 
 
-def _add_model(parser: Parser) -> None:
+def _examples(prog: str, *verbs: str) -> dict[str, Any]:
+    lines = "".join(EXAMPLES[verb] for verb in verbs).format(prog=prog)
+    return {"epilog": f"examples:\n{lines}", "formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def _add_checkpoint(parser: Parser) -> None:
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the bundled model")
     parser.add_argument("--checkpoint", dest="checkpoint_option", metavar="CHECKPOINT", help="the same, as an option")
-    parser.add_argument("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint")
 
 
 def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
@@ -125,8 +165,8 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
     parser.add_argument("-p", "--topp", type=float, default=0.9, metavar="X", help="0 or 1 is off (default 0.9)")
     parser.add_argument("-s", "--seed", type=int, metavar="N", help="default: another one each time")
     steps = "positions, the prompt's included; 0 is the whole context (default 256, chat 0)"
-    parser.add_argument("-n", "--steps", type=int, default=256, metavar="N", help=steps)
-    parser.add_argument("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: the same as the verb")
+    parser.add_argument("-n", "--steps", type=int, metavar="N", help=steps)
+    parser.add_argument("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: instead of the verb")
     parser.add_argument("-y", "--system", metavar="TEXT", help="chat: the system message")
     if "threads" in inspect.signature(llama2.load).parameters:
         parser.add_argument("--threads", type=int, metavar="N", help="default: one on each core")
@@ -136,6 +176,8 @@ def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
     """The model that the arguments name, and a line that tells what it is."""
     checkpoint = _checkpoint(args)
     threads = getattr(args, "threads", None)
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1 (got {threads})")
     model = llama2.load(checkpoint, args.tokenizer, **({} if threads is None else {"threads": threads}))
     _say(_describe(BUNDLED if checkpoint is None else checkpoint))
     return model
@@ -143,7 +185,7 @@ def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
 
 def _checkpoint(args: argparse.Namespace) -> str | None:
     if args.checkpoint is not None and args.checkpoint_option is not None:
-        raise CheckpointError(f"one checkpoint can be used (got {args.checkpoint} and {args.checkpoint_option})")
+        raise UsageError(f"only one checkpoint can be used (got {args.checkpoint} and {args.checkpoint_option})")
     checkpoint: str | None = args.checkpoint_option if args.checkpoint is None else args.checkpoint
     return checkpoint
 
@@ -152,47 +194,59 @@ def _prompt(args: argparse.Namespace) -> str | None:
     """The prompt, None where there is none. Raises PromptError if there is one, but it is empty or no text."""
     if args.prompt is None:
         return None
-    text = _text(sys.stdin.buffer.read() if args.prompt == "-" else os.fsencode(args.prompt))
-    if args.prompt == "-":
-        text = text.removesuffix("\n").removesuffix("\r")
+    text = _line(_input(whole=True)) if args.prompt == "-" else _text(args.prompt)
     if not text:
         raise PromptError("prompt must not be empty (leave it out to begin from nothing)")
     return check_text(text)
 
 
-def _text(data: bytes) -> str:
+def _input(whole: bool) -> str:
+    """The whole of standard input, or its next line."""
+    if sys.stdin is None:
+        raise PromptError("standard input must be open, since the prompt is read from it")
+    try:
+        return _text(sys.stdin.buffer.read() if whole else sys.stdin.buffer.readline())
+    except OSError as error:
+        raise PromptError(f"standard input must be readable ({error.strerror or error})") from None
+
+
+def _line(text: str) -> str:
+    """A text without the line end behind it."""
+    return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def _text(given: bytes | str, what: str = "prompt") -> str:
+    """Bytes, or an argument that Python has decoded as the locale says, as the UTF-8 that they must be."""
+    data = os.fsencode(given)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise PromptError(f"prompt must be valid UTF-8 (byte {error.start} is 0x{data[error.start]:02X})") from None
+        raise PromptError(f"{what} must be valid UTF-8 (byte {error.start} is 0x{data[error.start]:02X})") from None
 
 
 # ---------------------------------------------------------------------------------------------------------------- verbs
 
 
 def _generate(llama2: ModuleType, args: argparse.Namespace) -> None:
-    if args.mode == "chat":
-        _chat(llama2, args)
-        return
     prompt = _prompt(args) or ""
     model = _load(llama2, args)
-    stream = model.generate(prompt, args.steps, args.temperature, args.topp, args.seed)
-    if args.steps > model.config.seq_len:
-        _say(f"note: {args.steps} steps are more than the context, which ends after {model.config.seq_len}")
+    steps = STEPS if args.steps is None else args.steps
+    stream = model.generate(prompt, steps, args.temperature, args.topp, args.seed)
+    _say_clipped(args.steps, model.config.seq_len)
     _write(stream)
     _say_rates(stream)
 
 
 def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
     first = _prompt(args)
+    system = check_text(_text(args.system, "system message"), "system message") if args.system else None
     model = _load(llama2, args)
-    conversation = model.conversation(args.steps, args.temperature, args.topp, args.seed)
-    system = check_text(args.system, "system message") if args.system else None
+    conversation = model.conversation(args.steps or 0, args.temperature, args.topp, args.seed)
+    _say_clipped(args.steps, model.config.seq_len)
     for content in _questions(first):
         stream = conversation.say(content, system)
         system = None
-        print("Assistant: ", end="", flush=True)
-        _write(stream)
+        _write(chain(["Assistant: "], stream))
         _say_rates(stream)
 
 
@@ -201,16 +255,21 @@ def _questions(first: str | None) -> Iterator[str]:
     if first is not None:
         yield first
     while True:
-        print("User: ", end="", flush=True)
-        line = _text(sys.stdin.buffer.readline())
-        if not line.strip():
-            print()
+        line = ""
+        try:
+            print("User: ", end="", flush=True)
+            line = _input(whole=False).strip()
+        finally:
+            if not line:  # end the line that "User: " began
+                print(flush=True)
+        if not line:
             return
-        yield line.strip()
+        yield line
 
 
 def _info(llama2: ModuleType, args: argparse.Namespace) -> None:
-    path = BUNDLED if args.checkpoint is None else Path(args.checkpoint)
+    checkpoint = _checkpoint(args)
+    path = BUNDLED if checkpoint is None else checkpoint
     header, _ = map_checkpoint(path)
     config = header.config
     print(_describe(path))
@@ -234,6 +293,7 @@ def _tokenize(llama2: ModuleType, args: argparse.Namespace) -> None:
     tokens = tokenizer.encode(prompt)
     for token in tokens:
         print(f"{token}\t{tokenizer.tokens[token].decode(errors='backslashreplace')!r}")
+    sys.stdout.flush()
     _say(f"{len(tokens)} tokens, BOS included")
 
 
@@ -249,9 +309,8 @@ def _tokenizer(llama2: ModuleType, checkpoint: str | None, path: str | None) -> 
 def _quantize(llama2: ModuleType, args: argparse.Namespace) -> None:
     header, _ = map_checkpoint(args.checkpoint)
     if header.version == 2:
-        raise CheckpointError(
-            f"{args.checkpoint}: a checkpoint to quantize must be of version 0 or 1 (this is version 2)"
-        )
+        rule = "a checkpoint to quantize must be of version 0 or 1"
+        raise CheckpointError(f"{args.checkpoint}: {rule} (this is version 2, which holds int8 numbers already)")
     config, weights = llama2.read_checkpoint(args.checkpoint)
     llama2.write_checkpoint(args.output, config, weights, version=2, progress=_say_progress)
     before, after = header.file_bytes(), Path(args.output).stat().st_size
@@ -264,11 +323,11 @@ RUN = {"generate": _generate, "chat": _chat, "info": _info, "tokenize": _tokeniz
 # --------------------------------------------------------------------------------------------------------------- output
 
 
-def _write(stream: TextStream) -> None:
+def _write(pieces: Iterable[str]) -> None:
     """The text, as it is made, and a line end: also after Ctrl-C."""
     show = _without_controls if sys.stdout.isatty() else str
     try:
-        for piece in stream:
+        for piece in pieces:
             sys.stdout.write(show(piece))
             sys.stdout.flush()
     finally:
@@ -302,12 +361,16 @@ def _say_rates(stream: TextStream) -> None:
     _say(f"{prompt}; {generated}; seed {stream.sampler.seed}")
 
 
+def _say_clipped(steps: int | None, seq_len: int) -> None:
+    if steps is not None and steps > seq_len:
+        _say(f"note: {steps} steps are more than the context, which ends after {seq_len}")
+
+
 def _rate(tokens: int, seconds: float) -> str:
     return f"{tokens / seconds:.1f} tok/s" if seconds > 0 else "no time"
 
 
 def _say_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(
-            f"\r{done / total:4.0%} of {total:,} bytes", end="\n" if done == total else "", file=sys.stderr, flush=True
-        )
+    """How much of a file is written, on one line of a terminal, which the next one (an error, say) overwrites."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        _say(f"{done / total:4.0%} of {total:,} bytes", end="\n" if done == total else "\r")

@@ -64,16 +64,17 @@ class TextStream(Iterator[str]):
             self.seconds += perf_counter() - start
 
 
-def end_of_text(steps: int, seq_len: int, prompt_length: int) -> int:
+def end_of_text(steps: int, seq_len: int, prompt_length: int, what: str = "prompt") -> int:
     """The number of positions that a text may take: `steps`, the whole context where that is 0 or more than it.
 
-    Raises PromptError if `steps` is negative, or the prompt does not fit.
+    Raises PromptError if `steps` is negative, or the prompt (or `what` it is) does not fit.
     """
     if steps < 0:
         raise PromptError(f"steps must not be negative (got {steps}); 0 means the whole context")
     if prompt_length > seq_len:
-        raise PromptError(f"prompt must fit into the context of {seq_len} tokens (got {prompt_length})")
+        raise PromptError(f"{what} must fit into the context of {seq_len} tokens (got {prompt_length}): shorten it")
     end = min(steps or seq_len, seq_len)
     if prompt_length > end:
-        raise PromptError(f"steps must be at least the prompt's {prompt_length} tokens, BOS included (got {steps})")
+        need = f"{prompt_length} tokens of the {what}, BOS included"
+        raise PromptError(f"steps must be at least the {need} (got {steps})")
     return end

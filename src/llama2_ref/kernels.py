@@ -76,8 +76,8 @@ def rmsnorm(x: Vector, w: Vector, eps: Number) -> list[Number]:
 
     w_i x_i / sqrt(mean(x^2) + eps) (Zhang and Sennrich, arXiv:1910.07467, equation 4).
 
-    eps must be positive: it is what a vector of zeros is divided by. Error bound: nothing cancels, so it is relative, and 4 u
-    where the sum is kept in float64, as both packages do.
+    eps must be positive: it is what a vector of zeros is divided by. Error bound: nothing cancels, so it is relative,
+    and 4 u where the sum is kept in float64, as both packages do.
 
     >>> rmsnorm([3.0, -4.0], [2.0, 1.0], 3.5)
     [1.5, -1.0]

@@ -8,6 +8,7 @@ Python gives the same bits as a processor does.
 from collections.abc import Iterable, Sequence
 from ctypes import c_float
 from math import isfinite
+from operator import mul
 from typing import Any
 
 from .errors import NumericsError
@@ -79,14 +80,14 @@ def matmul_int8(
     [2.0]
     """
     size = _group_size(x_q, x_scale)
+    groups = [x_q[start : start + size] for start in range(0, len(x_q), size)]
     out: list[Any] = []
     for row, scales in zip(w_q, w_scale, strict=True):
         if len(row) != len(x_q) or len(scales) != len(x_scale):
             raise ValueError(f"rows must be as long as the vector (got {len(row)}, {len(x_q)})")
         total: Any = 0
-        for g in range(len(x_scale)):
-            group = slice(g * size, (g + 1) * size)
-            products = sum(a * b for a, b in zip(row[group], x_q[group], strict=True))
+        for g, group in enumerate(groups):
+            products = sum(map(mul, row[g * size : (g + 1) * size], group))
             total = total + products * scales[g] * x_scale[g]
         out.append(total)
     return out

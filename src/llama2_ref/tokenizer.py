@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Self
 
+from ._files import is_special
 from .errors import PromptError, TokenizerError
 
 UNK, BOS, EOS = 0, 1, 2
@@ -48,6 +49,8 @@ class Tokenizer:
         another number of tokens than `vocab_size`.
         """
         try:
+            if is_special(path):
+                raise TokenizerError("a tokenizer must be a regular file (this is none)")
             return cls(*_parse(Path(path).read_bytes(), vocab_size))
         except TokenizerError as error:
             raise TokenizerError(f"{path}: {error}") from None
@@ -130,9 +133,7 @@ class Tokenizer:
             raise TokenizerError(f"token ids must be in 0..{len(self.tokens) - 1} (got {token})")
         if token in (BOS, EOS):
             return b""
-        if token in self.byte_of:
-            return bytes([self.byte_of[token]])
-        text = self.tokens[token]
+        text = bytes([self.byte_of[token]]) if token in self.byte_of else self.tokens[token]
         return text[1:] if previous == BOS and text.startswith(b" ") else text
 
 

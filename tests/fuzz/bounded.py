@@ -2,12 +2,12 @@
 
 `Bounded` is a value (float64) and the largest distance from it that the result of any correct float32 computation can
 have here: in any order of summation, on any number of lanes, with or without fused multiply-add. The loops of
-`llama2_ref.kernels`, run on such numbers, therefore give the right answer and its tolerance at once. What is assumed of an
-implementation: round to nearest with gradual underflow, a division may be a product with the reciprocal, and
-exp errs by at most EXP_REL e^z + EXP_ABS.
+`llama2_ref.kernels`, run on such numbers, therefore give the right answer and its tolerance at once. What is assumed of
+an implementation: round to nearest with gradual underflow, a division may be a product with the reciprocal, and exp
+errs by at most EXP_REL e^z + EXP_ABS.
 
-u = 2^-24 (U) is the unit roundoff, eta = 2^-149 (ETA) the smallest positive float32, gamma_n = n u / (1 - n u). [Higham]:
-Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002.
+u = 2^-24 (U) is the unit roundoff, eta = 2^-149 (ETA) the smallest positive float32, gamma_n = n u / (1 - n u).
+[Higham]: Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002.
 """
 
 import contextlib
@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from llama2_ref import kernels
 
 U, ETA, FLOAT32_MAX = 2.0**-24, 2.0**-149, 3.4028234663852886e38
 EXP_REL = 4 * U  # numpy's SIMD exp errs by up to 2.541 ulp = 3.57 u: see test_exp.py
-EXP_ABS = 2.0**-126  # for exp that flushes subnormal results, and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7
+EXP_ABS = (
+    2.0**-126
+)  # for exp that flushes subnormal results, and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7
 TABLE_REL = 2.0**-49  # of an angle, for its pow and product in float64 on both sides
 SLACK = 1 + 2.0**-26  # pays for the float64 reference's own error, 2^-29 of the bound, and for evaluating the bound
 
@@ -30,10 +33,10 @@ class Bounded:
 
     A chain of additions stays open: it knows the sum of its terms' errors, the sum of their magnitudes and how many
     there are, and is charged gamma_(n-1) times the magnitudes only when its result is used, so that the bound holds
-    for any order of summation [Higham, section 4.2]. `*` and sqrt cost one rounding, which an FMA spares; `/` two, since
-    it may be a product with the reciprocal. Plain numbers are exact float32 constants, such as weights; an inexact one, such
-    as eps = 1e-5, is Bounded(eps, U * eps). 0 + x is x. Comparisons look at the value: the reference only branches
-    between forms that agree where they meet.
+    for any order of summation [Higham, section 4.2]. `*` and sqrt cost one rounding, which an FMA spares; `/` two,
+    since it may be a product with the reciprocal. Plain numbers are exact float32 constants, such as weights; an
+    inexact one, such as eps = 1e-5, is Bounded(eps, U * eps). 0 + x is x. Comparisons look at the value: the reference
+    only branches between forms that agree where they meet.
     """
 
     __slots__ = ("_error", "count", "magnitude", "terms", "value")
@@ -231,4 +234,6 @@ def assert_close(got: Any, value: np.ndarray, error: np.ndarray, what: str = "")
         i = tuple(int(k) for k in np.argwhere(wrong)[0])
         ratio = distance[i] / error[i] if error[i] else math.inf
         where = f"{what}[{', '.join(map(str, i))}], {wrong.sum()} of {wrong.size} wrong"
-        raise AssertionError(f"{where}: {got[i]!r} should be {value[i]!r} +- {error[i]:.3g}, is {ratio:.3g} times that off")
+        raise AssertionError(
+            f"{where}: {got[i]!r} should be {value[i]!r} +- {error[i]:.3g}, is {ratio:.3g} times that off"
+        )

@@ -5,7 +5,8 @@ reference's Transformer runs on them. Symbols are those of bounded.py.
 
 dot product   gamma_n |w| |x| + n eta / 2, any order, FMA or not                        [Higham, section 3.1]
 rmsnorm       sum, mean and eps in float64: relative, 4 u for sqrt, 1/., and two products
-softmax       e^z with z off by d lies in E (1 +- rel) +- EXP_ABS, rel = e^d (1 + EXP_REL) - 1; a weight rises with its own
+softmax       e^z with z off by d lies in E (1 +- rel) +- EXP_ABS, rel = e^d (1 + EXP_REL) - 1; a weight rises with its
+own
               power and falls with the others, so that hi / (hi + others' lo) and lo / (lo + others' hi) enclose it
 attention     sum w v - o = sum (w - p)(v - o), since weights sum to 1 on both sides: sum |w - p| |v - o|
 swiglu        the error of exp enters 1 + E with weight E / (1 + E) = 1 - sigmoid; |silu''| <= 1/2
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from fuzz.bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, SLACK, TABLE_REL, U
 
 Array = np.ndarray
@@ -85,7 +87,12 @@ class ClosedKernels:
         x, c, s = ball(x), ball(cosines), ball(sines)
         value, error = x.value.reshape(-1, len(c), 2), x.error.reshape(-1, len(c), 2)
         a, b, da, db = value[..., 0], value[..., 1], error[..., 0], error[..., 1]
-        size_a, size_b, size_c, size_s = np.abs(a) + da, np.abs(b) + db, np.abs(c.value) + c.error, np.abs(s.value) + s.error
+        size_a, size_b, size_c, size_s = (
+            np.abs(a) + da,
+            np.abs(b) + db,
+            np.abs(c.value) + c.error,
+            np.abs(s.value) + s.error,
+        )
 
         def off(p: Array, dp: Array, size_p: Array, q: Array, dq: Array, size_q: Array) -> Array:
             """|p c - q s| and |p c + q s| alike: inputs, table, two products and a sum."""
@@ -157,7 +164,9 @@ def _attention(q: Array, dq: Array, k: Array, v: Array) -> tuple[Array, Array]:
     sizes = (p + off) @ np.abs(v)
     error = (off @ np.abs(v - out) + gamma(count + 2) * sizes) / (1 - g) + g / (1 - g) * np.abs(out)
     error = error + ETA * (count + np.sum(np.abs(v), axis=0))
-    over = (np.max(magnitude) * (1 + gamma(size + 3)) > FLOAT32_MAX) | (sizes * (1 + gamma(2 * count + 2)) > FLOAT32_MAX)
+    over = (np.max(magnitude) * (1 + gamma(size + 3)) > FLOAT32_MAX) | (
+        sizes * (1 + gamma(2 * count + 2)) > FLOAT32_MAX
+    )
     return out, np.where(over, np.inf, error)
 
 
@@ -179,8 +188,8 @@ def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> 
     """Which tokens a correct sampler may return, as a mask: see `docs/design.md`, "Discrete choices".
 
     `p` are exact probabilities and `dp` how far those of the implementation may be off. Prefix sums of k terms err by
-    gamma_k; the nucleus may end at any index that the sums allow; tokens whose probabilities lie closer than their errors
-    may come in any order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
+    gamma_k; the nucleus may end at any index that the sums allow; tokens whose probabilities lie closer than their
+    errors may come in any order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
     """
     p = np.asarray(p, np.float64)
     n, nucleus = len(p), 0 < topp < 1

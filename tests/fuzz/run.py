@@ -1,7 +1,7 @@
 """Fuzz with new inputs for some minutes: python tests/fuzz/run.py --minutes 10 [pytest arguments].
 
-Rounds of all fuzz tests follow each other, each with a seed of its own, until the time is up. The first failure ends the run;
-its seed repeats it: pytest tests/fuzz --hypothesis-seed=SEED, with HYPOTHESIS_PROFILE=nightly.
+Rounds of all fuzz tests follow each other, each with a seed of its own, until the time is up. The first failure ends
+the run; its seed repeats it: pytest tests/fuzz --hypothesis-seed=SEED, with HYPOTHESIS_PROFILE=nightly.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import llama2_ref
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import llama2_ref
 from models import KINDS, Twins, random_twins, vocabulary
 
 # The shapes that hide bugs have their opposites here: lengths around the widths of SIMD lanes, one number, one head ...

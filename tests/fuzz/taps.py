@@ -1,14 +1,15 @@
 """Hold every buffer of a forward pass to the bound of its own step.
 
 The reference's Transformer runs on numbers that carry bounds. Wherever it records a buffer, the one that the other
-implementation recorded is compared with it, and then takes its place: errors don't add up over a model, and what fails names
-the kernel that is wrong, while the wiring stays the reference's.
+implementation recorded is compared with it, and then takes its place: errors don't add up over a model, and what fails
+names the kernel that is wrong, while the wiring stays the reference's.
 """
 
 from typing import Any
 
-import llama2_ref
 import numpy as np
+
+import llama2_ref
 from fuzz.bounded import BoundedKernels, assert_close, assert_within
 from fuzz.bounds import Ball
 

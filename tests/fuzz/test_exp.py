@@ -1,6 +1,7 @@
 """The contract of numpy's float32 exp, on which the bounds rest: |fl(exp z) - e^z| <= EXP_REL e^z + EXP_ABS."""
 
 import numpy as np
+
 from fuzz.bounded import EXP_ABS, EXP_REL
 
 

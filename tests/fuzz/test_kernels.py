@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import llama2_fast
-import llama2_ref
 import numpy as np
 import pytest
-from fuzz.bounded import BoundedKernels, U, assert_close, assert_within
-from fuzz.strategies import grids, heads, lengths, numbers
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+import llama2_fast
+import llama2_ref
+from fuzz.bounded import BoundedKernels, U, assert_close, assert_within
+from fuzz.strategies import grids, heads, lengths, numbers
 
 fast, ref, bounded = llama2_fast.kernels, llama2_ref.kernels, BoundedKernels()
 sizes = st.tuples(lengths, lengths)

@@ -1,13 +1,14 @@
 """int8 groups: the twins agree on every bit of numbers and scales, and on products within their bound."""
 
-import llama2_fast
-import llama2_ref
 import numpy as np
 import pytest
-from fuzz.bounded import U, BoundedKernels, assert_close, assert_within
-from fuzz.strategies import numbers, seeds
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+import llama2_fast
+import llama2_ref
+from fuzz.bounded import BoundedKernels, U, assert_close, assert_within
+from fuzz.strategies import numbers, seeds
 from llama2_fast.quantize import LARGEST_FLOAT32_GROUP
 
 fast, ref, bounded = llama2_fast.kernels, llama2_ref.kernels, BoundedKernels()

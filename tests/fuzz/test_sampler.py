@@ -1,13 +1,14 @@
 """The same token for the same coin, unless the acceptance rule says that both are right."""
 
+import numpy as np
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 import llama2_fast
 import llama2_ref
-import numpy as np
 from fuzz.bounded import Bounded, BoundedKernels, U
 from fuzz.bounds import topp_accept
 from fuzz.strategies import lengths, numbers, seeds
-from hypothesis import example, given
-from hypothesis import strategies as st
 from llama2_fast import sampler as fast
 from llama2_ref import sampler as ref
 

@@ -1,15 +1,16 @@
 """Whole models: every buffer of llama2_fast within the bound of its own step, however a prompt is fed."""
 
-import llama2_fast
-import llama2_ref
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import llama2_fast
+import llama2_ref
 from fuzz.bounded import SLACK, BoundedKernels, assert_close
 from fuzz.bounds import ClosedKernels
 from fuzz.strategies import models, prompts, seeds
 from fuzz.taps import assert_taps_within
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from models import Twins, random_twins
 
 Config = llama2_ref.Config
@@ -69,8 +70,8 @@ def test_only_the_last_logits_are_made_unless_every_one_is_asked_for(twins, data
 
 
 SHAPES = {
-    # The opposites of the shapes that hide bugs: heads not grouped by one, sizes that are no multiple of 16, more than one
-    # block of queries, more than one chunk of a prompt.
+    # The opposites of the shapes that hide bugs: heads not grouped by one, sizes that are no multiple of 16, more than
+    # one block of queries, more than one chunk of a prompt.
     "odd": (Config(36, 43, 2, 6, 2, 31, 700), 700, True),
     "stories260K": (Config(64, 172, 5, 8, 4, 512, 512), 24, True),
     "stories15M": (Config(288, 768, 6, 6, 6, 32000, 256), 5, False),

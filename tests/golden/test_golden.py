@@ -66,8 +66,8 @@ def test_a_quantized_story(llama2, data, tmp_path):
     llama2.write_checkpoint(tmp_path / "q8.bin", *llama2.read_checkpoint(data / "stories260K.bin"), version=2)
     model = llama2.load(tmp_path / "q8.bin", data / "tok512.bin")
     assert "".join(model.generate(steps=50, temperature=0)) == (
-        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a "
-        "big, red ball. She wanted to play with"
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
+        "One day, she saw a big, red ball. She wanted to play with"
     )
 
 

@@ -1,7 +1,7 @@
 """The tests of the tests: mistakes that people make in such kernels, planted one at a time, must all be caught.
 
-Each row is a mistake, where it is planted, and the fuzz test that must fail then. A test that lets one pass is not worth
-its time, however green it is.
+Each row is a mistake, where it is planted, and the fuzz test that must fail then. A test that lets one pass is not
+worth its time, however green it is.
 """
 
 import operator
@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from unittest import mock
 
 import hypothesis
-import llama2_fast
 import numpy as np
 import pytest
+
+import llama2_fast
 from fuzz import test_kernels, test_quantize, test_sampler, test_tokenizer, test_transformer
 from llama2_fast import kernels, quantize, sampler, tokenizer, transformer
 
@@ -24,12 +25,17 @@ def heads_of(q, keys, n_heads):
     return size, keys.shape[-1] // size
 
 
-def attention_with(q, keys, values, n_heads, head=lambda h, group, k: h // group, scale=lambda e: e**-0.5, power=np.exp):
+def attention_with(
+    q, keys, values, n_heads, head=lambda h, group, k: h // group, scale=lambda e: e**-0.5, power=np.exp
+):
     """One query at a time, in the plainest way, with places to go wrong."""
     q, keys, values = (np.asarray(a, f32) for a in (q, keys, values))
     if q.ndim == 2:
         before = len(keys) - len(q) + 1
-        rows = [attention_with(x, keys[: before + i], values[: before + i], n_heads, head, scale, power) for i, x in enumerate(q)]
+        rows = [
+            attention_with(x, keys[: before + i], values[: before + i], n_heads, head, scale, power)
+            for i, x in enumerate(q)
+        ]
         return np.stack(rows)
     size, n_kv = heads_of(q, keys, n_heads)
     out = []
@@ -57,7 +63,9 @@ def truncating(x, size):
     groups = x.reshape(*x.shape[:-1], -1, size)
     scale = (np.abs(groups).max(-1) / f32(127)).astype(f32)
     safe = np.where(scale < 2.0**-126, f32(np.inf), scale)
-    return np.trunc(groups / safe[..., None]).astype(np.int8).reshape(x.shape), np.where(scale < 2.0**-126, f32(0), scale)
+    return np.trunc(groups / safe[..., None]).astype(np.int8).reshape(x.shape), np.where(
+        scale < 2.0**-126, f32(0), scale
+    )
 
 
 def half_away(x, size):
@@ -184,11 +192,15 @@ BUGS = {
         test_kernels.test_rmsnorm_sums_in_float64,
     ),
     "rmsnorm with eps outside the root": (
-        lambda: kernel("rmsnorm", lambda x, w, eps: w * x / (np.sqrt(np.mean(x * x, -1, dtype=float)) + eps).astype(f32)),
+        lambda: kernel(
+            "rmsnorm", lambda x, w, eps: w * x / (np.sqrt(np.mean(x * x, -1, dtype=float)) + eps).astype(f32)
+        ),
         test_kernels.test_rmsnorm,
     ),
     "rmsnorm divides by n - 1": (
-        lambda: kernel("rmsnorm", lambda x, w, eps: good["rmsnorm"](x, w, eps) * f32((1 - 1 / np.asarray(x).shape[-1]) ** 0.5)),
+        lambda: kernel(
+            "rmsnorm", lambda x, w, eps: good["rmsnorm"](x, w, eps) * f32((1 - 1 / np.asarray(x).shape[-1]) ** 0.5)
+        ),
         test_kernels.test_rmsnorm,
     ),
     "rmsnorm without weights": (
@@ -199,7 +211,10 @@ BUGS = {
         lambda: kernel("rmsnorm", lambda x, w, eps: w * (x / np.sqrt(np.mean(x * x, -1, keepdims=True) + f32(eps)))),
         test_kernels.test_rmsnorm_sums_in_float64,
     ),
-    "rope turns the other way": (lambda: kernel("rope", lambda x, c, s: good["rope"](x, c, -s)), test_kernels.test_rope),
+    "rope turns the other way": (
+        lambda: kernel("rope", lambda x, c, s: good["rope"](x, c, -s)),
+        test_kernels.test_rope,
+    ),
     "rope pairs the halves of a head": (lambda: kernel("rope", half_split), test_kernels.test_rope),
     "rope position is off by one": (
         lambda: kernel("rope_table", lambda p, e, t: good["rope_table"](np.asarray(p) + 1, e, t)),
@@ -209,7 +224,8 @@ BUGS = {
         lambda: kernel(
             "rope_table",
             lambda p, e, t: tuple(
-                fn(f32(p) * (f32(t) ** (-np.arange(0, e, 2, dtype=f32) / f32(e)))).astype(f32) for fn in (np.cos, np.sin)
+                fn(f32(p) * (f32(t) ** (-np.arange(0, e, 2, dtype=f32) / f32(e)))).astype(f32)
+                for fn in (np.cos, np.sin)
             ),
         ),
         test_kernels.test_rope_table,
@@ -239,7 +255,10 @@ BUGS = {
         test_kernels.test_attention,
     ),
     "attention misses the newest key": (
-        lambda: kernel("attention", lambda q, k, v, h: attention_with(q, k[:-1] if len(k) > 1 else k, v[:-1] if len(v) > 1 else v, h)),
+        lambda: kernel(
+            "attention",
+            lambda q, k, v, h: attention_with(q, k[:-1] if len(k) > 1 else k, v[:-1] if len(v) > 1 else v, h),
+        ),
         test_kernels.test_attention,
     ),
     "attention looks at later keys": (
@@ -247,7 +266,9 @@ BUGS = {
         test_kernels.test_attention_of_many_queries_is_causal,
     ),
     "attention hides a query's own key": (
-        lambda: mock.patch.object(kernels, "_later", lambda t, s: np.arange(s) >= np.maximum(np.arange(s - t, s), 1)[:, None]),
+        lambda: mock.patch.object(
+            kernels, "_later", lambda t, s: np.arange(s) >= np.maximum(np.arange(s - t, s), 1)[:, None]
+        ),
         test_kernels.test_attention_of_many_queries_is_causal,
     ),
     "silu is x / (1 + exp(-x)) squared": (
@@ -267,7 +288,10 @@ BUGS = {
         lambda: kernel("argmax", lambda x: int(np.argmax(np.maximum(x, 0)))),
         test_kernels.test_argmax,
     ),
-    "quantize truncates": (lambda: kernel("quantize_int8", truncating), test_quantize.test_quantize_is_equal_bit_for_bit),
+    "quantize truncates": (
+        lambda: kernel("quantize_int8", truncating),
+        test_quantize.test_quantize_is_equal_bit_for_bit,
+    ),
     "quantize rounds half away": (
         lambda: kernel("quantize_int8", half_away),
         test_quantize.test_quantize_is_equal_bit_for_bit,
@@ -283,10 +307,12 @@ BUGS = {
     "int8 sums wrap at 16 bits": (
         lambda: kernel(
             "matmul_int8",
-            lambda w, ws, x, xs: np.einsum(
-                "rgc,tgc->trg", *(a.reshape(*s.shape, -1).astype(np.int16) for a, s in ((w, ws), (x, xs)))
-            ).astype(f32)
-            @ np.ones(ws.shape[-1], f32),
+            lambda w, ws, x, xs: (
+                np.einsum(
+                    "rgc,tgc->trg", *(a.reshape(*s.shape, -1).astype(np.int16) for a, s in ((w, ws), (x, xs)))
+                ).astype(f32)
+                @ np.ones(ws.shape[-1], f32)
+            ),
         ),
         lambda: test_quantize.test_integer_sums_are_exact_in_large_groups(1040, 3),
     ),
@@ -304,7 +330,9 @@ BUGS = {
     ),
     "a coin may equal the running sum": (
         lambda: mock.patch.object(
-            sampler, "sample_mult", lambda p, coin: min(int(np.searchsorted(np.cumsum(p, dtype=float), coin)), len(p) - 1)
+            sampler,
+            "sample_mult",
+            lambda p, coin: min(int(np.searchsorted(np.cumsum(p, dtype=float), coin)), len(p) - 1),
         ),
         test_sampler.test_tokens_are_equal_on_a_grid,
     ),

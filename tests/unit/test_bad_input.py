@@ -544,6 +544,7 @@ def test_threads(llama2: ModuleType, refuse: Refuse, model: Path, threads: str) 
         (["quantize", "a"], "the following arguments are required: OUTPUT"),
         (["quantize", "a", "b", "-t", "1"], "unrecognized arguments: -t 1"),
         (["info", "a", "b"], "unrecognized arguments: b"),
+        (["info", ""], "a checkpoint must be a regular file (this is none)"),
         (["tokenize"], "a text to cut must be given (-i TEXT, or -i - for standard input)"),
     ],
 )

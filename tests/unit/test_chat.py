@@ -1,6 +1,7 @@
 """Llama-2 chat prompts, and conversations that share a cache."""
 
 import pytest
+
 from models import write_model
 
 USER = {"role": "user", "content": "ab"}

@@ -1,6 +1,7 @@
 """Making text: from a library's point of view."""
 
 import pytest
+
 from models import write_model
 
 EOS, BOS = 2, 1
@@ -41,7 +42,9 @@ def test_both_packages_give_the_same_text(folder):
     import llama2_fast
     import llama2_ref
 
-    texts = {"".join(p.load(folder / "model.bin").generate("a cab", 40, 0.8, 0.9, 3)) for p in (llama2_ref, llama2_fast)}
+    texts = {
+        "".join(p.load(folder / "model.bin").generate("a cab", 40, 0.8, 0.9, 3)) for p in (llama2_ref, llama2_fast)
+    }
     assert len(texts) == 1
 
 
@@ -87,7 +90,9 @@ def test_a_character_split_over_tokens_comes_whole(model):
 
     face = [3 + byte for byte in "\U0001f600".encode()]
     cache = model.transformer.new_cache()
-    stream = TextStream(model.transformer, model.tokenizer, Scripted([*face, 260, face[0], EOS]), cache, [1], 40, echo=True)
+    stream = TextStream(
+        model.transformer, model.tokenizer, Scripted([*face, 260, face[0], EOS]), cache, [1], 40, echo=True
+    )
     pieces = [piece for piece in stream if piece]
     assert pieces == ["\U0001f600", "a", "\ufffd"]
 

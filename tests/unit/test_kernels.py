@@ -3,10 +3,11 @@
 from array import array
 from fractions import Fraction
 
-import llama2_fast
-import llama2_ref
 import numpy as np
 import pytest
+
+import llama2_fast
+import llama2_ref
 
 ref, fast = llama2_ref.kernels, llama2_fast.kernels
 
@@ -34,7 +35,7 @@ def test_any_sequence_will_do(llama2, kind):
         2.0,
     ]
     assert list(k.swiglu(make([0.0, 1000.0]), make([5.0, 0.5]))) == [0.0, 500.0]
-    q, scale = k.quantize_int8(x, 2)
+    q, _ = k.quantize_int8(x, 2)
     assert list(q) == [64, -127, 127, 21]
     assert list(k.dequantize_int8([2, -4], make([0.5]))) == [1.0, -2.0]
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from models import vocabulary, write_model
 
 BYTES = [b"<unk>", b"\n<s>\n", b"\n</s>\n", *(b"<0x%02X>" % byte for byte in range(256))]
@@ -51,7 +52,7 @@ def test_b18_writing_changes_nothing_in_what_is_written(llama2, tmp_path):
 
 
 def test_b24_characters_of_several_bytes_leave_no_gap(llama2):
-    tokens = [*BYTES, " ".encode(), "é".encode(), "a".encode()]
+    tokens = [*BYTES, b" ", "é".encode(), b"a"]
     assert llama2.Tokenizer(tokens, [0.0] * 262).encode("éaé") == [1, 259, 260, 261, 260]
 
 

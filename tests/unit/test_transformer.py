@@ -2,10 +2,11 @@
 
 from types import SimpleNamespace
 
-import llama2_fast
-import llama2_ref
 import numpy as np
 import pytest
+
+import llama2_fast
+import llama2_ref
 from fuzz.bounded import assert_close
 from fuzz.taps import assert_taps_within
 from models import random_twins
@@ -132,7 +133,7 @@ def test_an_error_in_a_thread_comes_through():
     with pytest.raises(RuntimeError, match="in a thread"):
         team.run([lambda: done.append(1), fail, lambda: done.append(2)])
     assert sorted(done) == [1, 2]
-    assert [part for part in team.split(10, 4)] == [slice(0, 5), slice(5, 10)]
+    assert team.split(10, 4) == [slice(0, 5), slice(5, 10)]
     assert team.split(2, 4) == [slice(0, 2)]
 
 

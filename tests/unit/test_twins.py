@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import llama2_fast
 import llama2_ref
-import pytest
 
 SRC = Path(llama2_ref.__file__).parents[1]
 TOOLS = {"verify.py", "bench.py"}  # of both twins at once, so that they have none
@@ -47,7 +48,7 @@ def test_signatures_are_equal():
         assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in theirs[len(ours) :]), name
         for a, b in zip(ours, theirs, strict=False):
             assert (a.name, a.kind) == (b.name, b.kind), (name, a, b)
-            assert a.default == b.default or inspect.ismodule(a.default) and inspect.ismodule(b.default), (name, a, b)
+            assert a.default == b.default or (inspect.ismodule(a.default) and inspect.ismodule(b.default)), (name, a, b)
 
 
 def test_files_mirror_each_other():
