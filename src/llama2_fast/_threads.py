@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from .errors import ConfigError
+
 
 def available_cores() -> int:
     """How many cores this process may use."""
@@ -15,11 +17,14 @@ def available_cores() -> int:
 
 
 class Team:
-    """The calling thread and `threads - 1` others, which are started when they are first needed."""
+    """The calling thread and `threads - 1` others, which are started when they are first needed.
+
+    `threads` None means one for each core. Raises ConfigError if it is below 1.
+    """
 
     def __init__(self, threads: int | None) -> None:
         if threads is not None and threads < 1:
-            raise ValueError(f"threads must be at least 1 (got {threads})")
+            raise ConfigError(f"threads must be at least 1 (got {threads})")
         self.threads = threads or available_cores()
         self._pool: ThreadPoolExecutor | None = None
 

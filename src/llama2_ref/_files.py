@@ -23,7 +23,7 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
         target = Path(os.path.realpath(path))
         if is_special(target):
             raise CheckpointError(f"{path}: a checkpoint must be written to a regular file (this is none)")
-        beside = target.with_name(f".{target.name}.{token_hex(4)}.part")
+        beside = target.with_name(f".{token_hex(8)}.part")
         try:
             with open(beside, "xb") as file:
                 for chunk in chunks:

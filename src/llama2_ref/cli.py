@@ -176,8 +176,6 @@ def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
     """The model that the arguments name, and a line that tells what it is."""
     checkpoint = _checkpoint(args)
     threads = getattr(args, "threads", None)
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1 (got {threads})")
     model = llama2.load(checkpoint, args.tokenizer, **({} if threads is None else {"threads": threads}))
     _say(_describe(BUNDLED if checkpoint is None else checkpoint))
     return model

@@ -17,6 +17,13 @@ def check_text(text: str, what: str = "prompt") -> str:
     return text
 
 
+def check_room(text: str, tokenizer: Any, seq_len: int) -> None:
+    """Raise PromptError if a text is too long for the context however it is cut: before the work of cutting it."""
+    least = len(text.encode()) // max(map(len, tokenizer.tokens))
+    if least > seq_len:
+        raise PromptError(f"prompt must fit into the context of {seq_len} tokens (got at least {least}): shorten it")
+
+
 class TextStream(Iterator[str]):
     """Pieces of text, each made when it is asked for, and what it took to make them.
 

@@ -8,7 +8,7 @@ from .chat import Conversation, Message, encode_chat
 from .checkpoint import FilePath, read_checkpoint
 from .config import Config
 from .errors import TokenizerError
-from .generate import TextStream, check_text, end_of_text
+from .generate import TextStream, check_room, check_text, end_of_text
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer
@@ -35,7 +35,8 @@ class Model:
         Raises PromptError if the prompt is not valid text or has no room, SamplerError for values out of range, and,
         while it is iterated, NumericsError if a logit is not finite.
         """
-        tokens = self.tokenizer.encode(check_text(prompt))
+        check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
+        tokens = self.tokenizer.encode(prompt)
         end = end_of_text(steps, self.config.seq_len, len(tokens))
         sampler, cache = self._sampler(temperature, topp, seed), self.transformer.new_cache()
         return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, echo=True)

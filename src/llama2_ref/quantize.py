@@ -80,17 +80,22 @@ def matmul_int8(
     [2.0]
     """
     size = _group_size(x_q, x_scale)
-    groups = [x_q[start : start + size] for start in range(0, len(x_q), size)]
+    groups = [_integers(x_q[start : start + size]) for start in range(0, len(x_q), size)]
     out: list[Any] = []
     for row, scales in zip(w_q, w_scale, strict=True):
         if len(row) != len(x_q) or len(scales) != len(x_scale):
             raise ValueError(f"rows must be as long as the vector (got {len(row)}, {len(x_q)})")
         total: Any = 0
         for g, group in enumerate(groups):
-            products = sum(map(mul, row[g * size : (g + 1) * size], group))
+            products = sum(map(mul, _integers(row[g * size : (g + 1) * size]), group))
             total = total + products * scales[g] * x_scale[g]
         out.append(total)
     return out
+
+
+def _integers(x: Any) -> Any:
+    """Python's integers, which know no overflow, also where a sequence holds its own kind."""
+    return x.tolist() if hasattr(x, "tolist") else x
 
 
 def _group_size(q: Sequence[int], scale: Sequence[Any]) -> int:

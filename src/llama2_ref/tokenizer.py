@@ -10,8 +10,8 @@ import struct
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
-from pathlib import Path
-from typing import Self
+from mmap import ACCESS_READ, mmap
+from typing import BinaryIO, Self
 
 from ._files import is_special
 from .errors import PromptError, TokenizerError
@@ -51,7 +51,8 @@ class Tokenizer:
         try:
             if is_special(path):
                 raise TokenizerError("a tokenizer must be a regular file (this is none)")
-            return cls(*_parse(Path(path).read_bytes(), vocab_size))
+            with open(path, "rb") as file:
+                return cls(*_parse(_mapped(file), vocab_size))
         except TokenizerError as error:
             raise TokenizerError(f"{path}: {error}") from None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -157,7 +158,13 @@ def _token(tokens: Sequence[bytes], byte: int) -> bytes:
     return tokens[FIRST_BYTE + byte] if FIRST_BYTE + byte < len(tokens) else b""
 
 
-def _parse(data: bytes, vocab_size: int | None) -> tuple[list[bytes], list[float]]:
+def _mapped(file: BinaryIO) -> bytes | mmap:
+    """The bytes of a file, of which only those that are looked at are read: it may be a checkpoint by mistake."""
+    size = os.fstat(file.fileno()).st_size
+    return mmap(file.fileno(), size, access=ACCESS_READ) if size else b""
+
+
+def _parse(data: bytes | mmap, vocab_size: int | None) -> tuple[list[bytes], list[float]]:
     """Tokens and scores of a file that must hold `vocab_size` of them."""
     try:
         tokens, scores = _parse_tokens(data)
@@ -172,7 +179,7 @@ def _parse(data: bytes, vocab_size: int | None) -> tuple[list[bytes], list[float
     return tokens, scores
 
 
-def _parse_tokens(data: bytes) -> tuple[list[bytes], list[float]]:
+def _parse_tokens(data: bytes | mmap) -> tuple[list[bytes], list[float]]:
     """Tokens and scores, up to the end of the file. A length is believed only where that many bytes are left."""
     if len(data) < 4:
         raise TokenizerError(f"must begin with the length of the longest token (got {len(data)} bytes)")
@@ -201,7 +208,7 @@ def _check_length(token: int, length: int, longest: int, left: int) -> None:
         raise TokenizerError(f"is truncated in token {token}: {length} bytes needed, {left} left")
 
 
-def _is_scoreless(data: bytes) -> bool:
+def _is_scoreless(data: bytes | mmap) -> bool:
     """The oldest layout: a length and the bytes for each token, nothing else, from the first byte to the last."""
     offset = 0
     while offset + 4 <= len(data):
@@ -209,4 +216,4 @@ def _is_scoreless(data: bytes) -> bool:
         if length < 1:
             return False
         offset += 4 + length
-    return bool(data) and offset == len(data)
+    return len(data) > 0 and offset == len(data)

@@ -40,6 +40,12 @@ def test_any_sequence_will_do(llama2, kind):
     assert list(k.dequantize_int8([2, -4], make([0.5]))) == [1.0, -2.0]
 
 
+@pytest.mark.parametrize("make", [list, tuple, lambda x: array("b", x), lambda x: np.array(x, np.int8)])
+def test_integer_products_do_not_overflow(llama2, make):
+    q = make([127] * 1000)
+    assert list(llama2.kernels.matmul_int8([q], [[0.5]], q, [2.0])) == [127.0 * 127 * 1000]
+
+
 def test_fractions_stay_exact():
     third = Fraction(1, 3)
     assert ref.matmul([[third, 2 * third]], [third, third]) == [third]

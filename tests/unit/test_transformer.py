@@ -117,7 +117,7 @@ def test_any_number_of_threads_keeps_the_bounds(tmp_path, version, threads):
 
 
 def test_threads_must_be_positive():
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(llama2_fast.ConfigError, match="at least 1"):
         llama2_fast.Transformer(CONFIG, TWINS.fast, threads=0)
 
 
