@@ -3,7 +3,9 @@
 from llama2_ref.errors import (
     CheckpointError,
     ConfigError,
+    DownloadError,
     Llama2Error,
+    MissingExtraError,
     NumericsError,
     PromptError,
     SamplerError,
@@ -13,7 +15,9 @@ from llama2_ref.errors import (
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "DownloadError",
     "Llama2Error",
+    "MissingExtraError",
     "NumericsError",
     "PromptError",
     "SamplerError",

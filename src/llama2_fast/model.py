@@ -1,14 +1,14 @@
 """A checkpoint and its tokenizer in one object that makes text. As llama2_ref.model, from this package's parts."""
 
 from llama2_ref.checkpoint import FilePath
-from llama2_ref.model import BUNDLED, Model, find_tokenizer
+from llama2_ref.model import BUNDLED, Model, find_model, find_tokenizer
 
 from .checkpoint import read_checkpoint
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 
-__all__ = ["Model", "load"]
+__all__ = ["Model", "find_model", "load"]
 
 
 def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, *, threads: int | None = None) -> Model:

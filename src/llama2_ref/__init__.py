@@ -11,14 +11,16 @@ from .config import Config
 from .errors import (
     CheckpointError,
     ConfigError,
+    DownloadError,
     Llama2Error,
+    MissingExtraError,
     NumericsError,
     PromptError,
     SamplerError,
     TokenizerError,
 )
 from .generate import TextStream
-from .model import Model, load
+from .model import Model, find_model, load
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
@@ -31,9 +33,11 @@ __all__ = [
     "Config",
     "ConfigError",
     "Conversation",
+    "DownloadError",
     "Int8Matrix",
     "KVCache",
     "Llama2Error",
+    "MissingExtraError",
     "Model",
     "NumericsError",
     "PromptError",
@@ -46,6 +50,7 @@ __all__ = [
     "Transformer",
     "Weights",
     "encode_chat",
+    "find_model",
     "kernels",
     "load",
     "read_checkpoint",

@@ -11,10 +11,11 @@ from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
 from ._format import Header
-from .checkpoint import map_checkpoint
+from ._hub import NAMES
+from .checkpoint import FilePath, map_checkpoint
 from .errors import CheckpointError, Llama2Error, PromptError
 from .generate import TextStream, check_text
-from .model import BUNDLED, find_tokenizer
+from .model import BUNDLED, find_model, find_tokenizer
 
 VERBS = {
     "generate": "continue a prompt (the default verb)",
@@ -27,6 +28,7 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
     "generate": """\
   {prog}                                                a story by the bundled model
   {prog} stories15M.bin -i "One day" -t 0.8 -s 42       your model, with the same text every time
+  {prog} --model stories42M                             a model by its name, fetched on first use (extra hub)
   {prog} stories15M.bin -t 0 -n 0                       always the likeliest token, to the end of the context
   echo "One day" | {prog} stories15M.bin -i -           the prompt from standard input
 """,
@@ -158,6 +160,7 @@ def _examples(prog: str, *verbs: str) -> dict[str, Any]:
 def _add_checkpoint(parser: Parser) -> None:
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="default: the bundled model")
     parser.add_argument("--checkpoint", dest="checkpoint_option", metavar="CHECKPOINT", help="the same, as an option")
+    parser.add_argument("--model", metavar="NAME", help=f"instead: one of {', '.join(NAMES)}, fetched on first use")
 
 
 def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
@@ -174,18 +177,20 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
 
 def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
     """The model that the arguments name, and a line that tells what it is."""
-    checkpoint = _checkpoint(args)
+    checkpoint, tokenizer = _files(args)
     threads = getattr(args, "threads", None)
-    model = llama2.load(checkpoint, args.tokenizer, **({} if threads is None else {"threads": threads}))
+    model = llama2.load(checkpoint, tokenizer, **({} if threads is None else {"threads": threads}))
     _say(_describe(BUNDLED if checkpoint is None else checkpoint))
     return model
 
 
-def _checkpoint(args: argparse.Namespace) -> str | None:
-    if args.checkpoint is not None and args.checkpoint_option is not None:
-        raise UsageError(f"only one checkpoint can be used (got {args.checkpoint} and {args.checkpoint_option})")
-    checkpoint: str | None = args.checkpoint_option if args.checkpoint is None else args.checkpoint
-    return checkpoint
+def _files(args: argparse.Namespace) -> tuple[FilePath | None, FilePath | None]:
+    """Checkpoint and tokenizer that the arguments name; None where they name none."""
+    given = [name for name in (args.checkpoint, args.checkpoint_option, args.model) if name is not None]
+    if len(given) > 1:
+        raise UsageError(f"only one model can be used (got {' and '.join(given)})")
+    checkpoint, tokenizer = find_model(args.model) if args.model else (given[0] if given else None, None)
+    return checkpoint, getattr(args, "tokenizer", None) or tokenizer
 
 
 def _prompt(args: argparse.Namespace) -> str | None:
@@ -266,7 +271,7 @@ def _questions(first: str | None) -> Iterator[str]:
 
 
 def _info(llama2: ModuleType, args: argparse.Namespace) -> None:
-    checkpoint = _checkpoint(args)
+    checkpoint, tokenizer = _files(args)
     path = BUNDLED if checkpoint is None else checkpoint
     header, _ = map_checkpoint(path)
     config = header.config
@@ -278,16 +283,16 @@ def _info(llama2: ModuleType, args: argparse.Namespace) -> None:
     print(f"{'file size':<18} {header.file_bytes():,} bytes")
     print(f"{'cache':<18} {8 * config.n_layers * config.kv_dim * config.seq_len:,} bytes for the whole context")
     try:
-        print(f"{'tokenizer':<18} {find_tokenizer(path, config.vocab_size)}")
+        print(f"{'tokenizer':<18} {tokenizer or find_tokenizer(path, config.vocab_size)}")
     except Llama2Error:
         print(f"{'tokenizer':<18} none beside it")
 
 
 def _tokenize(llama2: ModuleType, args: argparse.Namespace) -> None:
-    prompt, checkpoint = _prompt(args), _checkpoint(args)
+    prompt = _prompt(args)
     if prompt is None:
         raise PromptError("a text to cut must be given (-i TEXT, or -i - for standard input)")
-    tokenizer = _tokenizer(llama2, checkpoint, args.tokenizer)
+    tokenizer = _tokenizer(llama2, *_files(args))
     tokens = tokenizer.encode(prompt)
     for token in tokens:
         print(f"{token}\t{tokenizer.tokens[token].decode(errors='backslashreplace')!r}")
@@ -295,7 +300,7 @@ def _tokenize(llama2: ModuleType, args: argparse.Namespace) -> None:
     _say(f"{len(tokens)} tokens, BOS included")
 
 
-def _tokenizer(llama2: ModuleType, checkpoint: str | None, path: str | None) -> Any:
+def _tokenizer(llama2: ModuleType, checkpoint: FilePath | None, path: FilePath | None) -> Any:
     """The tokenizer of a checkpoint; or, where only the tokenizer is named, that one, whatever its size."""
     if checkpoint is None and path is not None:
         return llama2.Tokenizer.read(path)

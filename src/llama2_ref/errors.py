@@ -21,6 +21,14 @@ class PromptError(Llama2Error):
     """A prompt or a list of messages can't be used: empty, too long for the context, not valid text."""
 
 
+class DownloadError(Llama2Error):
+    """A model can't be fetched by its name: no network, no such name, or not the file that is expected."""
+
+
+class MissingExtraError(Llama2Error):
+    """Something needs a package that is not installed. The message names the extra that brings it."""
+
+
 class SamplerError(Llama2Error):
     """Temperature, top-p or seed is outside its range."""
 

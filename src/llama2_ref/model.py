@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ._hub import BUNDLED, find_model
 from .chat import Conversation, Message, encode_chat
 from .checkpoint import FilePath, read_checkpoint
 from .config import Config
@@ -13,7 +14,7 @@ from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 
-BUNDLED = Path(__file__).parent / "models" / "tiny.bin"
+__all__ = ["BUNDLED", "Model", "find_model", "find_tokenizer", "load"]
 
 
 class Model:

@@ -521,7 +521,7 @@ def test_minus_infinity(refuse: Refuse, model: Path) -> None:
         (["--warp"], "unrecognized arguments: --warp; see python -m {} --help"),
         (["--warp\n9"], "unrecognized arguments: --warp 9; see"),
         (["b.bin"], "unrecognized arguments: b.bin"),
-        (["--checkpoint", "b.bin"], "only one checkpoint can be used (got "),
+        (["--checkpoint", "b.bin"], "only one model can be used (got "),
     ],
 )
 def test_flags_that_are_none(llama2: ModuleType, refuse: Refuse, model: Path, argv: list[str], says: str) -> None:
