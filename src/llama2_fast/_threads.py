@@ -7,6 +7,7 @@ takes some 50 microseconds: what is shorter than that is not worth it.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 
 from .errors import ConfigError
 
@@ -36,7 +37,8 @@ class Team:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="llama2")
-        futures = [self._pool.submit(task) for task in tasks[1:]]
+        # In a copy of the caller's context each, which holds numpy's settings for what is not finite.
+        futures = [self._pool.submit(copy_context().run, task) for task in tasks[1:]]
         try:
             tasks[0]()
         finally:

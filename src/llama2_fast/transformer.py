@@ -113,10 +113,19 @@ class Transformer:
                     x = self._blocks(chunk, cache, taps)
                     if every or start + CHUNK >= len(tokens):
                         logits.append(self._logits(x if every else x[-1:], taps))
-            except NumericsError as error:
+            except NumericsError as error:  # numbers that were to be quantized
                 raise with_cause(error, cache.length, first_not_finite(self.weights)) from None
             cache.length += len(chunk)
+            if logits:
+                self._check(logits[-1], cache.length - len(logits[-1]))
         return np.concatenate(logits) if every else logits[-1][-1]
+
+    def _check(self, logits: Array, position: int) -> None:
+        """Raise NumericsError at the first logit that is not finite; `position` is that of the first row."""
+        if not np.isfinite(logits).all():
+            row, token = np.argwhere(~np.isfinite(logits))[0]
+            error = NumericsError(f"logits must be finite (token {token} has {logits[row, token]})")
+            raise with_cause(error, position + int(row), first_not_finite(self.weights))
 
     def _blocks(self, tokens: Sequence[int], cache: KVCache, taps: Taps | None) -> Array:
         """From tokens to the residual stream after the last layer: (T) -> (T, D)."""
@@ -188,11 +197,7 @@ class Transformer:
         w, top = self.weights, self.config.n_layers
         h = tap(taps, top, "final_norm", self._batched.rmsnorm(x, w.rms_final_weight, self.config.norm_eps))
         (product,) = self._products((w.wcls,), h)
-        logits: Array = tap(taps, top, "logits", product)
-        if not np.isfinite(logits).all():
-            _, token = np.argwhere(~np.isfinite(logits))[0]
-            raise NumericsError(f"logits must be finite (token {token} has {logits[~np.isfinite(logits)][0]})")
-        return logits
+        return np.asarray(tap(taps, top, "logits", product))
 
     def _products(self, matrices: Sequence[Any], x: Array) -> list[Array]:
         """Several matrices times the same T vectors: (m, n) each, (T, n) -> (T, m) each."""

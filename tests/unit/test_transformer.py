@@ -121,6 +121,32 @@ def test_threads_must_be_positive():
         llama2_fast.Transformer(CONFIG, TWINS.fast, threads=0)
 
 
+@pytest.mark.parametrize("version", [0, 2])
+def test_overflow_in_threads_is_an_error_and_not_a_warning(tmp_path, version):
+    """Numbers grow beyond float32 in attention, products and the gate: nothing but the error is to be seen."""
+    config = llama2_ref.Config(96, 512, 2, 4, 2, 700, 200)
+    twins = random_twins(config, seed=5, kind="large")
+    for name in ("wv", "wo", "w1", "w3", "w2"):
+        for array in getattr(twins.fast, name):
+            array *= np.float32(1e30)
+    llama2_fast.write_checkpoint(tmp_path / "model.bin", config, twins.fast, version)
+    transformer = llama2_fast.Transformer(*llama2_fast.read_checkpoint(tmp_path / "model.bin"), threads=3)
+    with pytest.raises(llama2_fast.NumericsError, match="every weight is finite"):
+        transformer.forward([5] * 150, transformer.new_cache())
+
+
+def test_the_position_of_a_bad_logit_is_told(llama2):
+    """Token 3 has an embedding that is not finite; it is the fifth of the prompt."""
+    twins = random_twins(CONFIG, seed=3, shared=False)
+    twins.fast.token_embedding_table[3, 7] = np.nan
+    weights = twins.ref if llama2 is llama2_ref else twins.fast
+    transformer = llama2.Transformer(CONFIG, weights)
+    cache = transformer.new_cache()
+    transformer.forward([1, 2], cache)
+    with pytest.raises(llama2.NumericsError, match=r"position 4: token_embedding_table\[3\]\[7\] is nan"):
+        transformer.forward([1, 2, 3], cache)
+
+
 def test_an_error_in_a_thread_comes_through():
     from llama2_fast._threads import Team
 
