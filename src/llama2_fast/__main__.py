@@ -2,7 +2,11 @@
 
 import sys
 
-import llama2_fast
-from llama2_fast.cli import main
+try:
+    import llama2_fast
+    from llama2_fast.cli import main
 
-sys.exit(main(llama2_fast))
+    code = main(llama2_fast)
+except KeyboardInterrupt:  # before main could take care of it
+    code = 130
+sys.exit(code)

@@ -28,6 +28,7 @@ class Team:
             raise ConfigError(f"threads must be at least 1 (got {threads})")
         self.threads = threads or available_cores()
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
         """Run all tasks at once, and return when all have ended, even if one of them raised."""
@@ -35,7 +36,8 @@ class Team:
             for task in tasks:
                 task()
             return
-        if self._pool is None:
+        if self._pool is None or self._process != os.getpid():  # threads do not come along into a forked process
+            self._process = os.getpid()
             self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="llama2")
         # In a copy of the caller's context each, which holds numpy's settings for what is not finite.
         futures = [self._pool.submit(copy_context().run, task) for task in tasks[1:]]

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from llama2_ref.kernels import check_head_size
+
 from .quantize import dequantize_int8, matmul_int8, quantize_int8
 
 __all__ = [
@@ -64,9 +66,12 @@ def rmsnorm(x: ArrayLike, w: ArrayLike, eps: float) -> Array:
     The sum is float64: its own error does not count then, and it can't overflow.
     """
     vectors, weight = _pair(x, w)
+    if not vectors.shape[-1]:
+        raise ValueError("rmsnorm needs at least one number (got none)")
     wide = vectors.astype(np.float64)
     scale = (np.vecdot(wide, wide) / wide.shape[-1] + eps) ** -0.5
-    out: Array = vectors * scale.astype(np.float32)[..., None]
+    wide *= scale[..., None]
+    out: Array = wide.astype(np.float32)
     out *= weight
     return out
 
@@ -76,6 +81,7 @@ def rope_table(position: ArrayLike, head_size: int, theta: float) -> tuple[Array
 
     As llama2_ref.kernels.rope_table. Angles are float64; the results are rounded once.
     """
+    check_head_size(head_size)
     angles = np.multiply.outer(np.asarray(position, np.float64), theta ** (-np.arange(0, head_size, 2) / head_size))
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
@@ -84,7 +90,7 @@ def rope(x: ArrayLike, cosines: ArrayLike, sines: ArrayLike) -> Array:
     """Rotate every pair of every head: (..., n), (..., E/2), (..., E/2) -> (..., n). As llama2_ref.kernels.rope."""
     vectors = np.asarray(x, np.float32)
     c, s = _pair(cosines, sines)
-    if vectors.shape[-1] % (2 * c.shape[-1]):
+    if not c.shape[-1] or vectors.shape[-1] % (2 * c.shape[-1]):
         got = f"{vectors.shape[-1]} numbers, {c.shape[-1]} cosines"
         raise ValueError(f"rope needs whole heads of twice as many numbers as there are cosines (got {got})")
     turn = np.empty(c.shape, np.complex64)  # (a + bi)(c + si) is the rotation of a pair

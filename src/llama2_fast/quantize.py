@@ -1,7 +1,7 @@
 """Integers for weights and activations, as llama2_ref.quantize, whole arrays at a time.
 
 Integer sums go through float32 matrix products, which numpy hands to BLAS: they are exact, since no partial sum reaches
-2^24 in a group of at most 1040 numbers. A larger group takes float64.
+2^24 in a group of at most 1032 numbers. A larger group takes float64.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from llama2_ref.quantize import Q_MAX, SMALLEST_MAXIMUM
 
 Array = NDArray[Any]
 
-LARGEST_FLOAT32_GROUP = 2**24 // (Q_MAX * Q_MAX)
-BLOCK = 2**17  # numbers of a matrix that are widened at a time: they should stay in a core's cache
+LARGEST_FLOAT32_GROUP = 2**24 // (128 * Q_MAX)  # another program's file may hold -128
+BLOCK = 2**18  # numbers of a matrix that are widened at a time: they should stay in a core's cache
 
 
 def quantize_int8(x: Array, group_size: int) -> tuple[Array, Array]:
@@ -75,8 +75,8 @@ def matmul_int8(w_q: Array, w_scale: Array, x_q: Array, x_scale: Array) -> Array
 
 def _one_vector(w: Array, w_scale: Array, x: Array, x_scale: Array) -> Array:
     """(r, G, g), (r, G), (1, G, g), (1, G) -> (1, r)."""
-    sums = (w * x[0]).reshape(-1, w.shape[-1]) @ np.ones(w.shape[-1], x.dtype)
-    total: Array = (sums.reshape(w_scale.shape) * w_scale) @ x_scale[0]
+    sums = np.vecdot(w.astype(x.dtype), x[0])
+    total: Array = np.vecdot(sums * w_scale, x_scale[0])
     return total[None]
 
 

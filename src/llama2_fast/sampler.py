@@ -54,7 +54,7 @@ def sample_topp(probabilities: NDArray[np.float32], topp: float, coin: float) ->
     if not 0 < topp < 1:
         return sample_mult(probabilities, coin)
     wide = probabilities.astype(np.float64)
-    cutoff = min((wide.sum() - topp) / len(wide) * (1 - 1e-3), wide.max())  # a little less, for the rounding of sums
+    cutoff = (wide.sum() - topp) / len(wide) * (1 - 1e-3)  # a little less, for the rounding of sums
     candidates = np.flatnonzero(wide >= cutoff)
     order = candidates[np.argsort(-wide[candidates], kind="stable")]
     sums = np.cumsum(wide[order])

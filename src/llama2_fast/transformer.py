@@ -4,7 +4,7 @@ A prompt goes through as a matrix of T rows: each weight is read once for all of
 to BLAS, which brings threads of its own; int8 products, attention and the feed-forward unit use this package's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -80,7 +80,7 @@ class Transformer:
     """A Llama-2 model. As llama2_ref.Transformer.
 
     `threads` is the number of this package's threads, None for one on each core; BLAS has its own setting. Kernels that
-    are not this package's get one vector at a time, as from llama2_ref.
+    are not this package's get one vector at a time, as from llama2_ref, and from one thread.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Transformer:
     ) -> None:
         self.config, self.weights, self.kernels = config, weights, kernels
         self._batched: Any = kernels if kernels is numpy_kernels else Rowwise(kernels)
-        self._team = Team(threads)
+        self._team = Team(threads if kernels is numpy_kernels else 1)  # what others write need not bear threads
 
     def new_cache(self) -> KVCache:
         """An empty key/value cache, for one sequence."""
@@ -107,25 +107,36 @@ class Transformer:
         check_tokens(self.config, tokens, cache.length)
         logits = []
         for start in range(0, len(tokens), CHUNK):
-            chunk = tokens[start : start + CHUNK]
+            chunk, last = tokens[start : start + CHUNK], start + CHUNK >= len(tokens)
             try:
-                with np.errstate(all="ignore"):  # what is not finite is found in the logits, and named
-                    x = self._blocks(chunk, cache, taps)
-                    if every or start + CHUNK >= len(tokens):
-                        logits.append(self._logits(x if every else x[-1:], taps))
-            except NumericsError as error:  # numbers that were to be quantized
-                raise with_cause(error, cache.length, first_not_finite(self.weights)) from None
-            cache.length += len(chunk)
-            if logits:
-                self._check(logits[-1], cache.length - len(logits[-1]))
+                logits.append(self._pass(chunk, len(chunk) if every else int(last), cache, taps))
+            except NumericsError as error:
+                raise self._find(error, chunk, every, last, cache) from None
         return np.concatenate(logits) if every else logits[-1][-1]
 
-    def _check(self, logits: Array, position: int) -> None:
-        """Raise NumericsError at the first logit that is not finite; `position` is that of the first row."""
-        if not np.isfinite(logits).all():
-            row, token = np.argwhere(~np.isfinite(logits))[0]
-            error = NumericsError(f"logits must be finite (token {token} has {logits[row, token]})")
-            raise with_cause(error, position + int(row), first_not_finite(self.weights))
+    def _pass(self, tokens: Sequence[int], wanted: int, cache: KVCache, taps: Taps | None) -> Array:
+        """Append tokens to a sequence, and return the logits of the last `wanted` ones: (wanted, V)."""
+        with np.errstate(all="ignore"):  # what is not finite is found in the logits
+            x = self._blocks(tokens, cache, taps)
+            logits = self._logits(x[len(x) - wanted :], taps) if wanted else x[:0]
+        for row, token in np.argwhere(~np.isfinite(logits))[:1]:
+            raise NumericsError(f"logits must be finite (token {token} has {logits[row, token]})")
+        cache.length += len(tokens)
+        return logits
+
+    def _find(
+        self, error: NumericsError, tokens: Sequence[int], every: bool, last: bool, cache: KVCache
+    ) -> NumericsError:
+        """The error of the first token that has one: they go one by one now, since a bad one spoils all of a product.
+
+        The cache keeps those before it.
+        """
+        try:
+            for i, token in enumerate(tokens):
+                self._pass([token], int(every or (last and i == len(tokens) - 1)), cache, None)
+        except NumericsError as own:
+            error = own
+        return with_cause(error, cache.length, first_not_finite(self.weights))
 
     def _blocks(self, tokens: Sequence[int], cache: KVCache, taps: Taps | None) -> Array:
         """From tokens to the residual stream after the last layer: (T) -> (T, D)."""
@@ -201,24 +212,26 @@ class Transformer:
 
     def _products(self, matrices: Sequence[Any], x: Array) -> list[Array]:
         """Several matrices times the same T vectors: (m, n) each, (T, n) -> (T, m) each."""
-        if isinstance(matrices[0], Int8Matrix):
-            return self._int8_products(matrices, x)
-        return [self._batched.matmul(w, x) for w in matrices]
+        outs: list[Array] = []
+        tasks: list[Callable[[], None]] = []
+        for w in matrices:
+            if isinstance(w, Int8Matrix):
+                outs.append(np.empty((len(x), len(w.q)), np.float32))
+                tasks += self._int8_tasks(w, x, outs[-1])
+            else:
+                outs.append(self._batched.matmul(w, x))
+        self._team.run(tasks)
+        return outs
 
-    def _int8_products(self, matrices: Sequence[Int8Matrix], x: Array) -> list[Array]:
-        """The same in integers, all matrices at once, each of them split over the threads."""
-        q, scale = self._batched.quantize_int8(x, matrices[0].group_size)
-        outs = [np.empty((len(x), len(w.q)), np.float32) for w in matrices]
+    def _int8_tasks(self, w: Int8Matrix, x: Array, out: Array) -> list[Callable[[], None]]:
+        """The same in integers, for one matrix: parts of its rows. Of many vectors BLAS takes care, on all cores."""
+        q, scale = self._batched.quantize_int8(x, w.group_size)
 
-        def part(w: Int8Matrix, out: Array, rows: slice) -> None:
+        def part(rows: slice) -> None:
             out[:, rows] = self._batched.matmul_int8(w.q[rows], w.scale[rows], q, scale)
 
-        smallest = SMALLEST_SHARE // x.size + 1
-        parts = [
-            (w, o, rows) for w, o in zip(matrices, outs, strict=True) for rows in self._team.split(len(w.q), smallest)
-        ]
-        self._team.run([partial(part, *each) for each in parts])
-        return outs
+        parts = self._team.split(len(w.q), SMALLEST_SHARE // x.size + 1) if len(x) == 1 else [slice(None)]
+        return [partial(part, rows) for rows in parts]
 
 
 def first_not_finite(weights: Weights) -> str | None:

@@ -2,7 +2,11 @@
 
 import sys
 
-import llama2_ref
-from llama2_ref.cli import main
+try:
+    import llama2_ref
+    from llama2_ref.cli import main
 
-sys.exit(main(llama2_ref))
+    code = main(llama2_ref)
+except KeyboardInterrupt:  # before main could take care of it
+    code = 130
+sys.exit(code)

@@ -1,6 +1,7 @@
 """Files that are there whole, or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
@@ -13,8 +14,18 @@ def is_special(path: str | os.PathLike[str]) -> bool:
     return Path(path).exists() and not Path(path).is_file()
 
 
+def is_file(path: Path) -> bool:
+    """Is there a file that can be looked at? A name that is too long, say, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     """Write the chunks beside `path`, then rename: a reader never sees half a file, and a failure leaves the old one.
+
+    The bytes are on the disk before the rename. A file that is replaced hands on its permissions.
 
     Raises CheckpointError if the file can't be written (no such folder, not permitted, disk full), or if `path` is
     something else than a regular file: renaming onto a device would replace it.
@@ -28,6 +39,10 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
             with open(beside, "xb") as file:
                 for chunk in chunks:
                     file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, beside)
             beside.replace(target)
         finally:  # after the rename there is nothing to remove; after an error or Ctrl-C there is
             beside.unlink(missing_ok=True)

@@ -1,15 +1,16 @@
-"""Models by name: the bundled one, and those that llama2.c's author published, fetched once and checked."""
+"""Models by name: the bundled one, and those that llama2.c's author published, fetched once.
+
+Every file whose SHA-256 is known is checked; those of stories42M and stories110M are not known here.
+"""
 
 import hashlib
 import logging
 import os
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ._files import write_whole
-from .errors import DownloadError, MissingExtraError
+from ._files import is_file, write_whole
+from .errors import CheckpointError, DownloadError, MissingExtraError
 
 BUNDLED = Path(__file__).parent / "models" / "tiny.bin"
 REPOSITORY = "karpathy/tinyllamas"  # on huggingface.co
@@ -40,7 +41,8 @@ def find_model(name: str) -> tuple[Path, Path | None]:
     """Checkpoint and tokenizer of a name: "tiny" is bundled, the others are fetched on first use.
 
     The tokenizer is None where it lies beside the checkpoint. Fetched files stay in the cache of huggingface_hub (extra
-    `hub`), llama2.c's tokenizer.bin in `$LLAMA2_CACHE`, else `~/.cache/llama2-twins`.
+    `hub`), llama2.c's tokenizer.bin in `$LLAMA2_CACHE`, else `~/.cache/llama2-twins`. It comes from GitHub, or from
+    `$LLAMA2_TOKENIZER_URL`.
 
     Raises DownloadError for another name, without network, or if a file is not the expected one, and MissingExtraError
     without huggingface_hub.
@@ -49,23 +51,28 @@ def find_model(name: str) -> tuple[Path, Path | None]:
         return BUNDLED, None
     if name not in MODELS:
         raise DownloadError(f"model must be one of {', '.join(NAMES)} (got {name!r})")
-    tokenizer = _fetched(TOK512, _from_hub) if name == "stories260K" else _fetched(TOKENIZER, _from_llama2_c)
-    return _fetched(MODELS[name], _from_hub), tokenizer
+    tokenizer = _from_hub(TOK512) if name == "stories260K" else _from_llama2_c(TOKENIZER)
+    return _from_hub(MODELS[name]), tokenizer
 
 
-def _fetched(download: Download, fetch: Callable[[str], Path]) -> Path:
-    """The local path of a file, once its bytes are known to be the right ones."""
-    path = fetch(download.path)
-    if download.sha256 is not None:
+def _checked(download: Download, path: Path) -> Path:
+    """The path of a file, once its bytes are known to be the right ones."""
+    try:
         with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != download.sha256:
-            rule = f"{download.path} must have the SHA-256 {download.sha256} (got {found})"
-            raise DownloadError(f"{rule}: delete {path} and try again")
+            found = hashlib.file_digest(file, "sha256").hexdigest() if download.sha256 else None
+    except OSError as error:
+        raise DownloadError(f"{path}: a fetched file must be readable ({error.strerror})") from None
+    if found != download.sha256:
+        raise DownloadError(f"{_rule(download)} (got {found}): delete {path} and try again")
     return path
 
 
-def _from_hub(path: str) -> Path:
+def _rule(download: Download) -> str:
+    return f"{download.path} must have the SHA-256 {download.sha256}"
+
+
+def _from_hub(download: Download) -> Path:
+    """A file of the repository on the hub: from huggingface_hub's cache, where it is there."""
     try:
         import huggingface_hub
     except ImportError:
@@ -73,30 +80,46 @@ def _from_hub(path: str) -> Path:
         raise MissingExtraError(f"{rule}: pip install 'llama2-twins[hub]', or name a checkpoint's path") from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries: our own line says it all
     try:  # files never change: one that is there needs no network
-        return Path(huggingface_hub.hf_hub_download(REPOSITORY, path, local_files_only=True))
+        return _checked(
+            download, Path(huggingface_hub.hf_hub_download(REPOSITORY, download.path, local_files_only=True))
+        )
     except OSError:
         pass
     try:
-        return Path(huggingface_hub.hf_hub_download(REPOSITORY, path))
+        return _checked(download, Path(huggingface_hub.hf_hub_download(REPOSITORY, download.path)))
     except OSError as error:  # no network, no such file, disk full
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DownloadError(_cannot(f"{REPOSITORY}/{path}", reason)) from None
+        raise DownloadError(_cannot(f"{REPOSITORY}/{download.path}", reason)) from None
 
 
-def _from_llama2_c(path: str) -> Path:
-    """llama2.c's tokenizer lies in its source repository, not on the hub."""
-    cache = Path(os.environ.get("LLAMA2_CACHE") or Path.home() / ".cache" / "llama2-twins")
-    target = cache / path
-    if not target.is_file():
-        url = os.environ.get("LLAMA2_TOKENIZER_URL") or TOKENIZER_URL
-        try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                data = answer.read()
-            cache.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:
-            raise DownloadError(_cannot(url, str(error))) from None
+def _from_llama2_c(download: Download) -> Path:
+    """llama2.c's tokenizer, which lies in its source repository and not on the hub."""
+    url = os.environ.get("LLAMA2_TOKENIZER_URL") or TOKENIZER_URL
+    try:
+        cache = Path(os.environ.get("LLAMA2_CACHE") or Path.home() / ".cache" / "llama2-twins")
+        target = cache / download.path
+        if is_file(target):
+            return _checked(download, target)
+        data = _read_url(url)
+        if hashlib.sha256(data).hexdigest() != download.sha256:
+            raise DownloadError(f"{_rule(download)} (got another file from {url})")
+        cache.mkdir(parents=True, exist_ok=True)
         write_whole(target, [data])
-    return target
+        return target
+    except (OSError, RuntimeError, CheckpointError) as error:  # RuntimeError: there is no home folder
+        raise DownloadError(_cannot(url, str(error))) from None
+
+
+def _read_url(url: str) -> bytes:
+    import urllib.request  # here, since it takes a third of the time of all other imports
+    from http.client import HTTPException
+
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            data: bytes = answer.read()
+            return data
+    except (ValueError, HTTPException) as error:  # no URL; an answer that is cut off, or is none
+        raise OSError(f"{type(error).__name__}: {error}") from None
 
 
 def _cannot(what: str, reason: str) -> str:

@@ -32,7 +32,8 @@ def read_checkpoint(path: FilePath) -> tuple[Config, Weights]:
 
     Matrices of version 2 are Int8Matrix, except where groups span rows: those are expanded to float32.
 
-    Raises CheckpointError if the file is missing, or is not exactly one checkpoint of version 0, 1 or 2.
+    Raises CheckpointError if the file is missing, or is not exactly one checkpoint of version 0, 1 or 2. A file that
+    another program shortens while it is mapped ends this one with a bus error, as with any memory map.
     """
     header, data = map_checkpoint(path)
     view = memoryview(data)

@@ -189,8 +189,9 @@ def _files(args: argparse.Namespace) -> tuple[FilePath | None, FilePath | None]:
     given = [name for name in (args.checkpoint, args.checkpoint_option, args.model) if name is not None]
     if len(given) > 1:
         raise UsageError(f"only one model can be used (got {' and '.join(given)})")
-    checkpoint, tokenizer = find_model(args.model) if args.model else (given[0] if given else None, None)
-    return checkpoint, getattr(args, "tokenizer", None) or tokenizer
+    found = (given[0] if given else None, None) if args.model is None else find_model(args.model)
+    tokenizer = getattr(args, "tokenizer", None)
+    return found[0], found[1] if tokenizer is None else tokenizer
 
 
 def _prompt(args: argparse.Namespace) -> str | None:
@@ -315,8 +316,12 @@ def _quantize(llama2: ModuleType, args: argparse.Namespace) -> None:
         rule = "a checkpoint to quantize must be of version 0 or 1"
         raise CheckpointError(f"{args.checkpoint}: {rule} (this is version 2, which holds int8 numbers already)")
     config, weights = llama2.read_checkpoint(args.checkpoint)
-    llama2.write_checkpoint(args.output, config, weights, version=2, progress=_say_progress)
-    before, after = header.file_bytes(), Path(args.output).stat().st_size
+    try:
+        llama2.write_checkpoint(args.output, config, weights, version=2, progress=_say_progress)
+    except KeyboardInterrupt:
+        _say("interrupted: nothing is written")
+        raise
+    before, after = header.file_bytes(), map_checkpoint(args.output)[0].file_bytes()
     _say(f"{args.output}: {after:,} bytes, {after / before:.0%} of {args.checkpoint}")
 
 
@@ -360,7 +365,7 @@ def _parameters(header: Header) -> int:
 
 def _say_rates(stream: TextStream) -> None:
     prompt = f"prompt: {stream.prompt_length} tokens, {_rate(stream.prompt_length, stream.prompt_seconds)}"
-    generated = f"generated: {stream.generated} tokens, {_rate(stream.generated, stream.seconds)}"
+    generated = f"generated: {stream.generated} tokens, {_rate(stream.passes, stream.seconds)}"
     _say(f"{prompt}; {generated}; seed {stream.sampler.seed}")
 
 
@@ -370,7 +375,7 @@ def _say_clipped(steps: int | None, seq_len: int) -> None:
 
 
 def _rate(tokens: int, seconds: float) -> str:
-    return f"{tokens / seconds:.1f} tok/s" if seconds > 0 else "no time"
+    return f"{tokens / seconds:.1f} tok/s" if tokens and seconds > 0 else "too few for a rate in tok/s"
 
 
 def _say_progress(done: int, total: int) -> None:

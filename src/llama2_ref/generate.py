@@ -28,7 +28,8 @@ class TextStream(Iterator[str]):
     """Pieces of text, each made when it is asked for, and what it took to make them.
 
     `tokens` holds the prompt's tokens, then those generated so far: `prompt_length` tells them apart.
-    `prompt_seconds` and `seconds` are the time spent in the model for either part.
+    `prompt_seconds` is the time from the prompt to the first new token, `seconds` that of the `passes` of the model
+    after it, each of which makes one more.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TextStream(Iterator[str]):
         self.tokens = list(prompt)
         self.prompt_length = len(prompt)
         self.prompt_seconds = self.seconds = 0.0
+        self.passes = 0
         self.sampler = sampler
         self._transformer, self._cache, self._end = transformer, cache, end
         # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
@@ -55,20 +57,25 @@ class TextStream(Iterator[str]):
         """Read the prompt, then sample token after token, until the text ends by itself or has no room."""
         start = perf_counter()
         logits = self._transformer.forward(self.tokens[self._cache.length :], self._cache)
+        token = self.sampler.sample(logits)
         self.prompt_seconds = perf_counter() - start
-        while True:
-            start = perf_counter()
-            token = self.sampler.sample(logits)
-            if token in (BOS, EOS):
-                return
+        while token not in (BOS, EOS):
             self.tokens.append(token)
-            self.seconds += perf_counter() - start
             yield token
             if len(self.tokens) > self._end:  # the last token needs no position: nothing follows it
                 return
             start = perf_counter()
-            logits = self._transformer.forward([token], self._cache)
+            token = self._next(token)
             self.seconds += perf_counter() - start
+            self.passes += 1
+
+    def _next(self, token: int) -> int:
+        if self._cache.length != len(self.tokens) - 1:
+            raise PromptError(
+                "an answer can't go on once the conversation has: begin it with a conversation of its own"
+            )
+        following: int = self.sampler.sample(self._transformer.forward([token], self._cache))
+        return following
 
 
 def end_of_text(steps: int, seq_len: int, prompt_length: int, what: str = "prompt") -> int:

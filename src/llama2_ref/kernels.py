@@ -82,6 +82,8 @@ def rmsnorm(x: Vector, w: Vector, eps: Number) -> list[Number]:
     >>> rmsnorm([3.0, -4.0], [2.0, 1.0], 3.5)
     [1.5, -1.0]
     """
+    if not len(x):
+        raise ValueError("rmsnorm needs at least one number (got none)")
     scale = 1.0 / sqrt(_dot(x, x) / len(x) + eps)
     return [weight * (value * scale) for weight, value in zip(w, x, strict=True)]
 
@@ -96,8 +98,15 @@ def rope_table(position: int, head_size: int, theta: float) -> tuple[list[Number
     >>> rope_table(0, 4, 10000.0)
     ([1.0, 1.0], [0.0, 0.0])
     """
+    check_head_size(head_size)
     angles = [position * theta ** (-i / head_size) for i in range(0, head_size, 2)]
     return [cos(angle) for angle in angles], [sin(angle) for angle in angles]
+
+
+def check_head_size(head_size: int) -> None:
+    """Raise ValueError unless the numbers of a head make pairs."""
+    if head_size < 2 or head_size % 2:
+        raise ValueError(f"head size must be positive and even, since RoPE rotates pairs (got {head_size})")
 
 
 def rope(x: Vector, cosines: Vector, sines: Vector) -> list[Number]:
@@ -110,7 +119,7 @@ def rope(x: Vector, cosines: Vector, sines: Vector) -> list[Number]:
     >>> rope([1.0, 0.0, 0.0, 2.0], [0.0], [1.0])
     [0.0, 1.0, -2.0, 0.0]
     """
-    if len(x) % (2 * len(cosines)) or len(cosines) != len(sines):
+    if not len(cosines) or len(x) % (2 * len(cosines)) or len(cosines) != len(sines):
         got = f"{len(x)} numbers, {len(cosines)} cosines, {len(sines)} sines"
         raise ValueError(f"rope needs as many cosines as sines, and whole heads of twice that size (got {got})")
     out: list[Number] = []
@@ -153,9 +162,7 @@ def attention(q: Vector, keys: Matrix, values: Matrix, n_heads: int) -> list[Num
     >>> attention([1.0, 0.0], keys=[[0.0, 1.0], [0.0, 5.0]], values=[[2.0, 4.0], [4.0, 0.0]], n_heads=1)
     [3.0, 2.0]
     """
-    if not len(keys) or len(q) % n_heads or len(q) % len(keys[0]):
-        got = f"{len(q)} numbers for {n_heads} heads, {len(keys)} keys"
-        raise ValueError(f"attention needs at least one key, and whole heads in the query (got {got})")
+    _check_attention(q, keys, values, n_heads)
     size = len(q) // n_heads
     group = len(q) // len(keys[0])  # H/K: query heads that share a key/value head
     out: list[Number] = []
@@ -166,6 +173,14 @@ def attention(q: Vector, keys: Matrix, values: Matrix, n_heads: int) -> list[Num
         weights = softmax(scores)
         out += [_dot(weights, [value[j] for value in values]) for j in range(start, start + size)]
     return out
+
+
+def _check_attention(q: Vector, keys: Matrix, values: Matrix, n_heads: int) -> None:
+    """Raise ValueError unless there are as many values as keys, all of them whole heads."""
+    widths = {len(row) for rows in (keys, values) for row in rows}
+    if len(keys) != len(values) or len(widths) != 1 or len(q) % n_heads or len(q) % widths.pop():
+        got = f"{len(q)} numbers for {n_heads} heads, {len(keys)} keys, {len(values)} values"
+        raise ValueError(f"attention needs as many keys as values, at least one, and whole heads (got {got})")
 
 
 def _sigmoid(x: Number) -> Number:
@@ -206,6 +221,8 @@ def argmax(x: Vector) -> int:
     >>> argmax([1.0, 3.0, 3.0])
     1
     """
+    if not len(x):
+        raise ValueError("argmax needs at least one number (got none)")
     best = 0
     for i in range(1, len(x)):
         if x[i] > x[best]:

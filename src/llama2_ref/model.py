@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ._files import is_file
 from ._hub import BUNDLED, find_model
 from .chat import Conversation, Message, encode_chat
 from .checkpoint import FilePath, read_checkpoint
@@ -82,6 +83,6 @@ def find_tokenizer(checkpoint: FilePath, vocab_size: int) -> Path:
     names = (f"tok{vocab_size}.bin", "tokenizer.bin")
     for name in names:
         path = Path(checkpoint).parent / name
-        if path.is_file():
+        if is_file(path):
             return path
     raise TokenizerError(f"{checkpoint}: a tokenizer must lie beside it ({' or '.join(names)}), or be named")

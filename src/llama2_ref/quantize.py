@@ -74,7 +74,7 @@ def matmul_int8(
     y_i = sum over groups g of (sum_j in g of w_q_ij x_q_j) w_scale_ig x_scale_g. The inner sums are exact integers.
 
     Error bound: gamma_(G+1) sum_g |integer sum| w_scale x_scale, for G groups, if the integer sums are exact in the
-    floating-point type too (group_size <= 1040 in float32).
+    floating-point type too (group_size <= 1032 in float32).
 
     >>> matmul_int8([[1, 2, 3, 4]], [[0.5, 2.0]], [1, 1, -1, 1], [1.0, 0.25])
     [2.0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import isfinite, isnan
+from operator import index
 from secrets import randbits
 from typing import Any
 
@@ -23,14 +24,9 @@ class Sampler:
     """
 
     def __init__(self, temperature: float = 1.0, topp: float = 0.9, seed: int | None = 0) -> None:
-        for name, value in (("temperature", temperature), ("topp", topp)):
-            if not (isfinite(value) and value >= 0):
-                raise SamplerError(f"{name} must be finite and not negative (got {value})")
-        seed = randbits(64) if seed is None else seed
-        if not 0 <= seed <= MASK64:
-            raise SamplerError(f"seed must be in 0..2^64-1 (got {seed})")
-        self.temperature, self.topp, self.seed = temperature, topp, seed
-        self._state = seed or SEED_FOR_ZERO
+        self.temperature, self.topp = _limit("temperature", temperature), _limit("topp", topp)
+        self.seed = randbits(64) if seed is None else _seed(seed)
+        self._state = self.seed or SEED_FOR_ZERO
 
     def sample(self, logits: Sequence[Any]) -> int:
         """The next token: (V) -> (). -infinity rules a token out.
@@ -52,12 +48,32 @@ class Sampler:
         return coin
 
 
+def _limit(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not (isfinite(number) and number >= 0):
+        raise SamplerError(f"{name} must be finite and not negative (got {value!r})")
+    return number
+
+
+def _seed(value: Any) -> int:
+    try:
+        seed = index(value)
+    except TypeError:
+        seed = -1
+    if not 0 <= seed <= MASK64:
+        raise SamplerError(f"seed must be a whole number in 0..2^64-1 (got {value!r})")
+    return seed
+
+
 def check_logits(logits: Sequence[Any]) -> None:
     """Raise NumericsError at the first logit that is NaN or +infinity, or if none is finite."""
     for token, logit in enumerate(logits):
         if isnan(logit) or logit == float("inf"):
             raise NumericsError(f"logits must not be NaN or infinite (token {token} has {logit})")
-    if max(logits) == float("-inf"):
+    if not len(logits) or max(logits) == float("-inf"):
         raise NumericsError("logits must not all be -infinity: no token is left to choose")
 
 

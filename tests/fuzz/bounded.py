@@ -124,12 +124,13 @@ class Bounded:
 def bounding() -> Iterator[None]:
     """Inside, the loops of llama2_ref.kernels work on Bounded numbers, and cosines and sines come out as such.
 
-    max gives a plain number: softmax does not depend on what it takes off, so that the error of that is immaterial.
+    max gives the largest value: softmax does not depend on what it takes off, so that an error of that matters only in
+    the rounding of the difference, u times the error. (It also moves EXP_ABS, which has room for that.)
     """
     names = ("cos", "exp", "max", "sin", "sqrt")
     saved = {name: getattr(kernels, name) for name in names}
     kernels.exp = Bounded.exp  # type: ignore[assignment]
-    kernels.max = lambda x: max(number.value for number in x)
+    kernels.max = lambda x: Bounded(max(n.value for n in x), U * max(n.error for n in x))
     kernels.sqrt = lambda x: lift(x).sqrt()
     kernels.cos = lambda angle: Bounded(math.cos(angle), U * abs(math.cos(angle)) + TABLE_REL * abs(angle))
     kernels.sin = lambda angle: Bounded(math.sin(angle), U * abs(math.sin(angle)) + TABLE_REL * abs(angle))
@@ -176,7 +177,10 @@ class BoundedKernels:
         return _run(kernels.softmax, lift_all(x))
 
     def attention(self, q: Any, keys: Any, values: Any, n_heads: int) -> list[Bounded]:
-        return _run(kernels.attention, lift_all(q), _floats(keys), _floats(values), n_heads)
+        # The scale may be folded into q, whose own underflow then costs half a subnormal times the key.
+        underflow = ETA / 2 * math.sqrt(len(q) / n_heads)
+        query = [Bounded(x.value, x.error + underflow) for x in lift_all(q)]
+        return _run(kernels.attention, query, _floats(keys), _floats(values), n_heads)
 
     def silu(self, x: Any) -> list[Bounded]:
         return _run(kernels.silu, lift_all(x))

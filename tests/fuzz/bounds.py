@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fuzz.bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, SLACK, TABLE_REL, U
+from llama2_ref import kernels
 
 Array = np.ndarray
 
@@ -75,7 +76,7 @@ class ClosedKernels:
         if dv >= v:
             return Ball(w * x.value / np.sqrt(v), np.full(len(x), np.inf))
         scale, largest = v**-0.5, (v - dv) ** -0.5
-        high = weight * (size + x.error) * largest * (1 + gamma(4)) + ETA * (1 + np.maximum(weight, largest))
+        high = weight * (size + x.error) * (largest * (1 + gamma(4)) + ETA) + ETA * (1 + np.maximum(weight, largest))
         return limited(w * x.value * scale, high - weight * size * scale, high)
 
     def rope_table(self, position: int, head_size: int, theta: float) -> tuple[Ball, Ball]:
@@ -121,7 +122,7 @@ class ClosedKernels:
         silu = a.value * sigmoid
         moved = np.abs(sigmoid * (1 + a.value * rest)) * a.error + a.error**2 / 4
         s, size_a, size_b = np.abs(silu) + moved, np.abs(a.value) + a.error, np.abs(b.value) + b.error
-        phi = (1 + gamma(4)) / (1 - np.minimum(rest + a.error / 4, 1) * EXP_REL) - 1
+        phi = (1 + gamma(5)) / (1 - np.minimum(rest + a.error / 4, 1) * EXP_REL) - 1
         under = (EXP_ABS + ETA) * size_a * size_b * (1 + phi) + ETA * (size_b + 1)
         under = under + np.where(a.value - a.error < -88.7, s * size_b, 0)  # exp(-a) overflows, and silu is 0
         error = moved * size_b + np.abs(silu) * b.error + phi * s * size_b + under
@@ -131,9 +132,7 @@ class ClosedKernels:
         """From exact numbers only: see BoundedKernels."""
         if isinstance(x, Ball):
             raise TypeError("a bound can't be carried through the rounding to an integer")
-        groups = np.asarray(x, np.float32).reshape(-1, group_size)
-        scale = np.abs(groups).max(1) / np.float32(127)
-        return np.rint(groups / scale[:, None]), scale
+        return kernels.quantize_int8(x, group_size)
 
     def dequantize_int8(self, q: Any, scale: Any) -> Ball:
         q, scale = np.asarray(q, np.float64), np.asarray(scale, np.float64)
@@ -200,13 +199,13 @@ def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> 
     if nucleus:
         r, low, high = _nucleus_range(p, dp, g, tiny, topp, coin)
     else:
-        high = np.cumsum(p)
-        r, low = (coin, coin), high - p
+        sums, off = np.cumsum(p), np.cumsum(dp)
+        r, low, high = (coin, coin), np.maximum(sums - p - off, 0), sums + off
     if grid and np.float32(r[0]) == r[0]:
         accept = (low <= r[0]) & (r[0] < high)
     else:
         accept = (r[1] * (1 + U) >= low * (1 - g[-1]) - tiny) & (r[0] * (1 - U) <= high * (1 + g[-1]) + tiny)
-    if not nucleus and coin >= high[-1] * (1 - g[-1]):
+    if not nucleus and coin >= (np.sum(p) - np.sum(dp)) * (1 - g[-1]):
         accept[-1] = True  # the token that is left when rounding leaves the sum below the coin
     return accept
 

@@ -1,5 +1,8 @@
 """Files: what is written is read again, both packages write the same bytes, and both refuse the same damage."""
 
+import dataclasses
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -154,3 +157,104 @@ def test_known_group_sizes():
     assert default_group_size(llama2_ref.Config(64, 172, 5, 8, 4, 512, 512)) == 4
     assert default_group_size(llama2_ref.Config(288, 768, 6, 6, 6, 32000, 256)) == 48
     assert default_group_size(llama2_ref.Config(768, 2048, 12, 12, 12, 32000, 1024)) == 64
+
+
+def by_hand(version: int, group: int = 2) -> tuple[bytes, dict[str, float]]:
+    """A tiny checkpoint as llama2.c's export.py lays it out, number by number; each tensor has its own ones.
+
+    dim 4, hidden_dim 2, 2 layers, 2 heads, 1 key/value head, 3 tokens, context 1, separate classifier.
+    """
+    sizes, values = (4, 2, 2, 2, 1, 3, 1), {}
+    data = [struct.pack("<I", 0x616B3432), struct.pack("<i", version), struct.pack("<7i", *sizes), struct.pack("<B", 0)]
+    data += [struct.pack("<i", group)] if version == 2 else []
+    data.append(bytes(256 - sum(map(len, data))))
+    norms = [("rms_att_weight", 8), ("rms_ffn_weight", 8), ("rms_final_weight", 4)]
+    layers = [("wq", 16), ("wk", 8), ("wv", 8), ("wo", 16), ("w1", 8), ("w2", 8), ("w3", 8)]
+    order = [*norms, ("token_embedding_table", 12), *(item for item in layers for _ in range(2)), ("wcls", 12)]
+    for i, (name, count) in enumerate(order):
+        values.setdefault(name, []).append(1.0 + i)
+        if version == 2 and not name.startswith("rms"):
+            data += [bytes([127] * count), struct.pack(f"<{count // group}f", *[(1.0 + i) / 127] * (count // group))]
+        else:
+            data.append(struct.pack(f"<{count}f", *[1.0 + i] * count))
+    return b"".join(data), values
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tensors_come_in_llama2_c_s_order(package, folder, version):
+    """The packages share their table of the order: a file that does not come from it shows where it is wrong."""
+    data, values = by_hand(version)
+    (folder / "hand.bin").write_bytes(data)
+    config, weights = package.read_checkpoint(folder / "hand.bin")
+    assert list(vars(config).values())[:7] == [4, 2, 2, 2, 1, 3, 1]
+    for name, expected in values.items():
+        field = getattr(weights, name)
+        for layer, value in enumerate(expected):
+            w = field[layer] if isinstance(field, list) else field
+            if isinstance(w, llama2_ref.Int8Matrix):
+                w = [package.kernels.dequantize_int8(q, s) for q, s in zip(w.q, w.scale, strict=True)]
+            got = np.array([np.asarray(row) for row in w], np.float32)
+            assert np.array_equal(got, np.full_like(got, value)), name
+    package.write_checkpoint(folder / "again.bin", config, weights, version)
+    assert (folder / "again.bin").read_bytes() == data
+
+
+def test_version_0_ends_with_the_tables_of_rope(folder):
+    """Cosines, then sines, of every position, which some other programs read; then the separate classifier."""
+    config = llama2_ref.Config(8, 4, 1, 2, 1, 3, 5)
+    twins = random_twins(config, seed=1, shared=False)
+    llama2_fast.write_checkpoint(folder / "tables.bin", config, twins.fast, version=0)
+    tables = [llama2_ref.kernels.rope_table(position, 4, 10000.0) for position in range(5)]
+    expected = np.array([[t[0] for t in tables], [t[1] for t in tables]], np.float32).tobytes()
+    data = (folder / "tables.bin").read_bytes()
+    classifier = np.asarray(twins.fast.wcls).tobytes()
+    assert data.endswith(expected + classifier)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_large_tensors_are_written_in_parts(folder, monkeypatch, version):
+    """Fewer numbers at a time than a row has, and than a matrix has."""
+    twins = random_twins(llama2_ref.Config(12, 8, 2, 2, 1, 7, 3), seed=2)
+    llama2_ref.write_checkpoint(folder / "whole.bin", twins.config, twins.ref, version)
+    for chunk in (7, 30):
+        monkeypatch.setattr("llama2_fast.checkpoint.CHUNK", chunk)
+        llama2_fast.write_checkpoint(folder / "parts.bin", twins.config, twins.fast, version)
+        assert (folder / "parts.bin").read_bytes() == (folder / "whole.bin").read_bytes()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_int8_weights_with_other_groups_are_grouped_anew(package, folder):
+    data, _ = by_hand(2, group=1)
+    (folder / "ones.bin").write_bytes(data)
+    package.write_checkpoint(folder / "twos.bin", *package.read_checkpoint(folder / "ones.bin"), version=2)
+    config, weights = package.read_checkpoint(folder / "twos.bin")
+    assert weights.w1[0].group_size == default_group_size(config) == 2
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize(
+    ("change", "version", "says"),
+    [
+        ({"norm_eps": 1e-6}, 1, "norm_eps"),
+        ({"rope_theta": 5e5}, 0, "rope_theta"),
+        ({"seq_len": 2**31}, 1, "at most"),
+        ({}, 3, "version"),
+    ],
+)
+def test_what_a_file_can_not_hold_is_refused(package, folder, change, version, says):
+    config = dataclasses.replace(llama2_ref.Config(4, 2, 1, 1, 1, 3, 2), **change)
+    twins = random_twins(config, seed=0)
+    weights = twins.ref if package is llama2_ref else twins.fast
+    with pytest.raises(llama2_ref.CheckpointError, match=says):
+        package.write_checkpoint(folder / "refused.bin", config, weights, version)
+    assert not (folder / "refused.bin").exists()
+
+
+def test_a_file_that_is_replaced_hands_on_its_permissions(folder):
+    twins = random_twins(llama2_ref.Config(4, 2, 1, 1, 1, 3, 2), seed=0)
+    path = folder / "private.bin"
+    llama2_fast.write_checkpoint(path, twins.config, twins.fast)
+    path.chmod(0o600)
+    llama2_fast.write_checkpoint(path, twins.config, twins.fast)
+    assert path.stat().st_mode & 0o777 == 0o600

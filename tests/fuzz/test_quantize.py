@@ -17,7 +17,19 @@ groups = st.tuples(st.integers(1, 6), st.one_of(st.integers(1, 9), st.sampled_fr
 SMALLEST = 127 * 2.0**-126
 
 
-@given(groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1]))))
+@st.composite
+def near_ties(draw: st.DrawFn) -> tuple[np.ndarray, int]:
+    """Groups whose numbers lie at (k + 1/2) steps, or next to that: another order of operations shows."""
+    count, size = draw(groups)
+    rng = np.random.default_rng(draw(seeds))
+    peak = rng.uniform(0.5, 2, (count, 1)).astype(np.float32)
+    x = (rng.integers(-127, 127, (count, size)) + np.float32(0.5)) * (peak / np.float32(127))
+    x = np.nextafter(x, rng.choice([-9, 9, 0], x.shape).astype(np.float32) * x.astype(np.float32)).astype(np.float32)
+    x[:, 0] = peak[:, 0]
+    return x.reshape(-1), size
+
+
+@given(st.one_of(near_ties(), groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1])))))
 @example((np.zeros(4, np.float32), 2))
 @example((np.array([127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5], np.float32), 8))  # ties go to even
 @example((np.array([SMALLEST, SMALLEST / 254, -SMALLEST], np.float32), 3))

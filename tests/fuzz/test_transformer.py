@@ -45,6 +45,24 @@ def test_every_buffer_keeps_its_bound(run):
     assert_taps_within(twins.config, twins.ref, tokens, taps)
 
 
+@given(models(norms=False), st.data())
+def test_every_buffer_of_an_int8_model_keeps_its_bound(tmp_path_factory, twins, data):
+    """Integers come from recorded buffers, and are then equal on both sides: only their products are bounded."""
+    path = tmp_path_factory.mktemp("int8") / "model.bin"
+    llama2_fast.write_checkpoint(path, twins.config, twins.fast, version=2)
+    tokens = data.draw(prompts(twins.config), label="tokens")
+    weights, reference = (package.read_checkpoint(path)[1] for package in (llama2_fast, llama2_ref))
+    transformer = llama2_fast.Transformer(twins.config, weights, threads=data.draw(st.integers(1, 3), label="threads"))
+    taps, cache, first = (
+        llama2_fast.Taps(),
+        transformer.new_cache(),
+        data.draw(st.integers(1, len(tokens)), label="first"),
+    )
+    for part in filter(None, (tokens[:first], tokens[first:])):
+        transformer.forward(part, cache, every=True, taps=taps)
+    assert_taps_within(twins.config, reference, tokens, taps)
+
+
 @settings(max_examples=30)
 @given(models(longest=4), st.data())
 def test_a_tiny_model_keeps_its_bound_from_end_to_end(twins, data):

@@ -76,6 +76,13 @@ def half_away(x, size):
     return (np.sign(t) * np.floor(np.abs(t) + f32(0.5))).astype(np.int8).reshape(x.shape), scale
 
 
+def by_reciprocal(x, size):
+    x = np.asarray(x, f32)
+    _, scale = good["quantize_int8"](x, size)
+    inverse = f32(1) / np.where(scale == 0, f32(np.inf), scale)
+    return np.rint(x.reshape(*scale.shape, size) * inverse[..., None]).astype(np.int8).reshape(x.shape), scale
+
+
 def no_smallest(x, size):
     x = np.asarray(x, f32)
     groups = x.reshape(*x.shape[:-1], -1, size)
@@ -294,6 +301,10 @@ BUGS = {
     ),
     "quantize rounds half away": (
         lambda: kernel("quantize_int8", half_away),
+        test_quantize.test_quantize_is_equal_bit_for_bit,
+    ),
+    "quantize multiplies by the reciprocal": (
+        lambda: kernel("quantize_int8", by_reciprocal),
         test_quantize.test_quantize_is_equal_bit_for_bit,
     ),
     "quantize knows no smallest maximum": (

@@ -489,7 +489,7 @@ def test_bad_message(refuse: Refuse, model: Path, argv: list[str], stdin: bytes,
     [
         *(("-t", "temperature", x, "temperature must be finite and not negative (got {})") for x in (-1.0, NAN, INF)),
         *(("-p", "topp", x, "topp must be finite and not negative (got {})") for x in (-0.5, NAN, INF)),
-        *(("-s", "seed", n, "seed must be in 0..2^64-1 (got {})") for n in (-1, 2**64)),
+        *(("-s", "seed", n, "seed must be a whole number in 0..2^64-1 (got {})") for n in (-1, 2**64)),
         ("-n", "steps", -1, "steps must not be negative (got -1); 0 means the whole context"),
     ],
 )  # fmt: skip

@@ -70,6 +70,28 @@ def test_a_conversation_reads_only_what_is_new(llama2, model):
     assert [next(anew) for _ in range(8)] == answer
 
 
+def test_an_answer_ends_where_the_next_question_begins(llama2, model):
+    """Two streams of one conversation share its cache: the older one can't go on."""
+    conversation = model.conversation(temperature=0)
+    first = conversation.say("ab")
+    for _ in range(4):
+        next(first)
+    second = conversation.say("cab")
+    for _ in range(4):
+        next(second)
+    with pytest.raises(llama2.PromptError, match="can't go on"):
+        next(first)
+
+
+def test_turns_are_stripped_and_the_system_message_is_said_once(model):
+    conversation = model.conversation(temperature=0)
+    first = conversation.say("  ab\n", system="be")
+    assert model.tokenizer.decode(first.tokens) == "[INST] <<SYS>>\nbe\n<</SYS>>\n\nab [/INST]"
+    next(first), next(first)
+    second = conversation.say("ad")
+    assert model.tokenizer.decode(second.tokens[second.tokens.index(2) + 1 :]) == "[INST] ad [/INST]"
+
+
 def test_a_full_context_is_said(llama2, model):
     conversation = model.conversation(temperature=0)
     with pytest.raises(llama2.PromptError, match="context of 200"):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from llama2_ref.generate import TextStream
 from models import write_model
 
 EOS, BOS = 2, 1
@@ -68,17 +69,20 @@ def test_the_prompt_comes_first_and_before_the_model_works(model):
 def test_steps_are_positions(llama2, model, steps, tokens):
     """As in llama2.c: `steps` passes of the model, the last of which yields one more token; 0 is the whole context."""
     stream = model.generate(steps=steps, temperature=0)
-    model.transformer.forward, forward = lambda *args: [0.0] * 299 + [1.0], model.transformer.forward
+
+    def forward(tokens, cache):
+        cache.length += len(tokens)
+        return [0.0] * 299 + [1.0]
+
+    model.transformer.forward = forward
     assert len(list(stream)) > 0
     assert len(stream.tokens) == tokens
     assert stream.generated == tokens - 1
-    model.transformer.forward = forward
+    assert stream.passes == tokens - 2
 
 
 @pytest.mark.parametrize("end", [BOS, EOS])
 def test_bos_and_eos_end_a_text(llama2, model, end):
-    from llama2_ref.generate import TextStream
-
     cache = model.transformer.new_cache()
     stream = TextStream(model.transformer, model.tokenizer, Scripted([260, 261, end, 262]), cache, [1], 40, echo=True)
     assert "".join(stream) == "ab"
@@ -86,8 +90,6 @@ def test_bos_and_eos_end_a_text(llama2, model, end):
 
 
 def test_a_character_split_over_tokens_comes_whole(model):
-    from llama2_ref.generate import TextStream
-
     face = [3 + byte for byte in "\U0001f600".encode()]
     cache = model.transformer.new_cache()
     stream = TextStream(
@@ -97,12 +99,35 @@ def test_a_character_split_over_tokens_comes_whole(model):
     assert pieces == ["\U0001f600", "a", "\ufffd"]
 
 
-def test_times_are_kept_apart(model):
-    stream = model.generate("abc", steps=20, temperature=0)
-    list(stream)
-    assert stream.prompt_seconds > 0
-    assert stream.seconds > 0 or stream.generated == 0
-    assert stream.prompt_length == len(model.tokenizer.encode("abc"))
+def test_times_are_kept_apart(model, monkeypatch):
+    """By a clock that only the model moves: 10 seconds for a prompt, 2 for a token, 1 for a sample."""
+    clock = [0.0]
+    monkeypatch.setattr("llama2_ref.generate.perf_counter", lambda: clock[0])
+
+    def forward(tokens, cache):
+        clock[0] += 10 if len(tokens) > 1 else 2
+        cache.length += len(tokens)
+
+    class Sampler(Scripted):
+        def sample(self, logits):
+            clock[0] += 1
+            return next(self.tokens)
+
+    model.transformer.forward = forward
+    cache, prompt = model.transformer.new_cache(), [1, 260, 261]
+    stream = TextStream(model.transformer, model.tokenizer, Sampler([260, 261, 262, EOS]), cache, prompt, 40, echo=True)
+    for _ in stream:
+        clock[0] += 100  # what is done with a piece is not the model's time
+    assert (stream.prompt_seconds, stream.seconds) == (11, 9)
+    assert (stream.generated, stream.passes) == (3, 3)
+
+
+def test_a_prompt_that_can_not_fit_is_refused_before_it_is_cut(llama2, model):
+    """The longest token has 6 bytes, the context 40 tokens: 240 bytes may fit, 246 can't."""
+    model.tokenizer._encode = lambda text: [260] * 39
+    model.generate("z" * 240)
+    with pytest.raises(llama2.PromptError, match="at least 41"):
+        model.generate("z" * 246)
 
 
 @pytest.mark.parametrize(
@@ -127,13 +152,21 @@ nan, inf = float("nan"), float("inf")
     "arguments",
     [
         *({name: value} for name in ("temperature", "topp") for value in (-0.1, nan, inf, -inf)),
-        {"seed": -1},
-        {"seed": 2**64},
+        *({"seed": value} for value in (-1, 2**64, 1.5, "1")),
+        *({name: value} for name in ("temperature", "topp") for value in (10**400, "x", None)),
     ],
 )
 def test_samplers_refuse_what_has_no_meaning(llama2, arguments):
     with pytest.raises(llama2.SamplerError):
         llama2.Sampler(**arguments)
+
+
+def test_numbers_of_other_kinds_are_numbers(llama2):
+    import numpy as np
+
+    one, other = llama2.Sampler(np.float32(0.5), np.float64(1), np.int64(7)), llama2.Sampler(0.5, 1.0, 7)
+    logits = [0.1 * i for i in range(50)]
+    assert [one.sample(logits) for _ in range(20)] == [other.sample(logits) for _ in range(20)]
 
 
 def test_seed_0_is_a_seed(llama2):
@@ -154,6 +187,8 @@ def test_bad_logits_are_named(llama2, temperature):
         sampler.sample([0.0, 1.0, inf])
     with pytest.raises(llama2.NumericsError, match="no token is left"):
         sampler.sample([-inf, -inf])
+    with pytest.raises(llama2.NumericsError, match="no token is left"):
+        sampler.sample([])
     assert sampler.sample([-inf, 0.0, -inf]) == 1
 
 

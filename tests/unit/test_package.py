@@ -28,7 +28,7 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_the_reference_runs_from_the_wheel_without_numpy(wheel, tmp_path):
+def test_the_reference_is_imported_from_the_wheel_without_numpy(wheel, tmp_path):
     """In a Python that has nothing but the wheel: no site packages, another folder."""
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     code = "import llama2_ref, sys; assert 'numpy' not in sys.modules; print(llama2_ref.__file__)"

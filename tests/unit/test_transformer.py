@@ -1,5 +1,9 @@
 """The forward pass as a library: errors, interruptions, kernels of others, threads."""
 
+import dataclasses
+import os
+import signal
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 import llama2_fast
 import llama2_ref
 from fuzz.bounded import assert_close
+from fuzz.bounds import ClosedKernels
 from fuzz.taps import assert_taps_within
 from models import random_twins
 
@@ -85,6 +90,15 @@ def test_kernels_can_be_exchanged():
         assert_taps_within(CONFIG, TWINS.ref, TOKENS, taps)
 
 
+def test_int8_kernels_can_be_exchanged(tmp_path):
+    llama2_fast.write_checkpoint(tmp_path / "model.bin", CONFIG, TWINS.fast, version=2)
+    _, weights = llama2_fast.read_checkpoint(tmp_path / "model.bin")
+    taps = llama2_fast.Taps()
+    transformer = llama2_fast.Transformer(CONFIG, weights, llama2_ref.kernels)
+    transformer.forward(TOKENS, transformer.new_cache(), every=True, taps=taps)
+    assert_taps_within(CONFIG, llama2_ref.read_checkpoint(tmp_path / "model.bin")[1], TOKENS, taps)
+
+
 def test_one_wrong_kernel_is_found_by_its_name():
     """A planted bug: keys of the wrong head. The check of the taps names the kernel's buffer."""
 
@@ -111,9 +125,57 @@ def test_any_number_of_threads_keeps_the_bounds(tmp_path, version, threads):
     taps = llama2_fast.Taps()
     transformer = llama2_fast.Transformer(config, weights, threads=threads)
     transformer.forward(tokens, transformer.new_cache(), every=True, taps=taps)
-    from fuzz.bounds import ClosedKernels
-
     assert_taps_within(config, weights, tokens, taps, ClosedKernels())
+
+
+def test_small_parts_are_put_together(monkeypatch, tmp_path):
+    """Everything that can be split is, into as many parts as there are threads: more than rows, too."""
+    monkeypatch.setattr("llama2_fast.transformer.SMALLEST_SHARE", 1)
+    for version in (0, 2):
+        llama2_fast.write_checkpoint(tmp_path / "model.bin", CONFIG, TWINS.fast, version)
+        weights = llama2_fast.read_checkpoint(tmp_path / "model.bin")[1]
+        for threads in (3, 100):
+            transformer, taps = llama2_fast.Transformer(CONFIG, weights, threads=threads), llama2_fast.Taps()
+            cache = transformer.new_cache()
+            transformer.forward(TOKENS[:4], cache, every=True, taps=taps)
+            transformer.forward(TOKENS[4:], cache, every=True, taps=taps)
+            assert_taps_within(CONFIG, weights, TOKENS, taps, ClosedKernels())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(tmp_path):
+    """Those of its parent do not come along: waiting for them would never end."""
+    config = llama2_ref.Config(96, 512, 1, 4, 2, 700, 200)
+    transformer = llama2_fast.Transformer(config, random_twins(config, seed=5).fast, threads=2)
+    expected = transformer.forward([5] * 150, transformer.new_cache())
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        same = np.array_equal(expected, transformer.forward([5] * 150, transformer.new_cache()))
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_matrices_of_one_model_may_be_of_different_kinds(llama2, tmp_path):
+    """int8 but for the keys, and one more group size."""
+    llama2_fast.write_checkpoint(tmp_path / "model.bin", CONFIG, TWINS.fast, version=2)
+    _, weights = llama2.read_checkpoint(tmp_path / "model.bin")
+    plain = TWINS.ref if llama2 is llama2_ref else TWINS.fast
+    pairs = [[llama2.kernels.quantize_int8(np.asarray(row), 4) for row in w] for w in TWINS.fast.wv]
+    other = [
+        llama2.Int8Matrix(np.array([q for q, _ in rows], np.int8), np.array([s for _, s in rows], np.float32))
+        for rows in pairs
+    ]
+    mixed = dataclasses.replace(weights, wk=plain.wk, wv=other)
+    taps = llama2.Taps()
+    transformer = llama2.Transformer(CONFIG, mixed)
+    transformer.forward(TOKENS, transformer.new_cache(), every=True, taps=taps)
+    recorded = {key: np.asarray(value, np.float32) for key, value in taps.items()}
+    reference = llama2_ref.read_checkpoint(tmp_path / "model.bin")[1]
+    exact = dataclasses.replace(reference, wk=TWINS.ref.wk, wv=other)
+    if llama2 is llama2_fast:
+        assert_taps_within(CONFIG, exact, TOKENS, recorded)
 
 
 def test_threads_must_be_positive():
@@ -136,15 +198,20 @@ def test_overflow_in_threads_is_an_error_and_not_a_warning(tmp_path, version):
 
 
 def test_the_position_of_a_bad_logit_is_told(llama2):
-    """Token 3 has an embedding that is not finite; it is the fifth of the prompt."""
+    """Token 3 has an embedding that is not finite. Without `every` only the last logits are looked at.
+
+    The cache keeps the tokens before the one that is told, and goes on with others.
+    """
     twins = random_twins(CONFIG, seed=3, shared=False)
     twins.fast.token_embedding_table[3, 7] = np.nan
     weights = twins.ref if llama2 is llama2_ref else twins.fast
     transformer = llama2.Transformer(CONFIG, weights)
-    cache = transformer.new_cache()
-    transformer.forward([1, 2], cache)
-    with pytest.raises(llama2.NumericsError, match=r"position 4: token_embedding_table\[3\]\[7\] is nan"):
-        transformer.forward([1, 2, 3], cache)
+    for every, position in ((True, 4), (False, 6)):
+        cache = transformer.new_cache()
+        transformer.forward([1, 2], cache)
+        with pytest.raises(llama2.NumericsError, match=rf"position {position}: token_embedding_table\[3\]\[7\] is nan"):
+            transformer.forward([1, 2, 3, 5, 6], cache, every)
+        assert cache.length == position
 
 
 def test_an_error_in_a_thread_comes_through():
@@ -176,20 +243,28 @@ def test_int8_models_keep_their_bounds(tmp_path):
             assert_taps_within(CONFIG, read[llama2_ref], TOKENS, recorded)
 
 
-def test_taps_cost_nothing_that_shows(transformer):
-    """The same bits with taps and without."""
-    import llama2_ref as any_package
-
+def test_taps_change_no_bit(llama2, transformer):
     plain = transformer.forward(TOKENS, transformer.new_cache())
-    tapped = transformer.forward(TOKENS, transformer.new_cache(), taps=type(transformer).forward and any_package.Taps())
+    tapped = transformer.forward(TOKENS, transformer.new_cache(), taps=llama2.Taps())
     assert list(plain) == list(tapped)
 
 
 def test_a_large_context_costs_nothing_until_it_is_used(llama2):
-    """32 layers x 131,072 x 1024 numbers overflow a 32-bit product in other programs."""
+    """32 layers x 131,072 x 1024 numbers overflow a 32-bit product in other programs: to 0, with nothing allocated."""
     config = llama2_ref.Config(1024, 4, 32, 8, 8, 4, 131072)
+    tracemalloc.start()
     cache = llama2.KVCache(config)
-    assert cache.length == 0
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    rows = np.arange(3 * 1024, dtype=np.float32).reshape(3, 1024)
+    for position, row in enumerate(rows):
+        for layer in (0, 31):
+            value = row if llama2 is llama2_ref else row[None]
+            cache.store(layer, position, value, -value)
+    cache.length = 3
+    for layer in (0, 31):
+        assert np.array_equal(cache.keys[layer], rows)
+        assert np.array_equal(cache.values[layer], -rows)
 
 
 def test_the_cache_holds_what_the_taps_saw(llama2, transformer):
