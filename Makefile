@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN = .venv/bin
 MINUTES ?= 10
+TORCH ?= torch==2.13.0
 ARGS ?=
 
-.PHONY: run test fuzz bench lint clean
+.PHONY: run test fuzz bench lint train test-training clean
 
 # When you want text: a story by the bundled model. make run ARGS='MODEL -i "One day"' for another one.
 run: .venv/run
@@ -28,6 +29,17 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# When you want to make the bundled model anew, in training/build: under an hour on two cores, and it can be interrupted.
+train: .venv/train
+	cd training && ../$(BIN)/python -m stories --seed 1 --count 100000 --out build/corpus
+	cd training && ../$(BIN)/python tokenizer.py build/corpus --out build
+	cd training && ../$(BIN)/python train.py build/corpus --tokenizer build/tok1024.model --out build
+	cd training && ../$(BIN)/python evaluate.py build/model.v2.bin build/corpus --stories 10
+
+# When you change training/: its tests and types, with PyTorch.
+test-training: .venv/train
+	cd training && ../$(BIN)/mypy && ../$(BIN)/python -m pytest
+
 # When something about .venv is odd.
 clean:
 	rm -rf .venv
@@ -35,6 +47,11 @@ clean:
 .venv/run: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/train: .venv/dev
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
 	touch $@
 
 .venv/dev: .venv/run
