@@ -45,6 +45,8 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
   {prog} quantize stories15M.bin stories15M.q8.bin      a quarter of the size
 """,
 }
+TEMPERATURE = 1.0  # as in llama2.c
+TINY_TEMPERATURE = 0.5  # of the bundled model, which has a million parameters: at 1.0 it takes too many wrong turns
 STEPS = 256  # of a text, as in llama2.c; a chat goes on to the end of the context
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -164,7 +166,8 @@ def _add_checkpoint(parser: Parser) -> None:
 
 
 def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
-    parser.add_argument("-t", "--temperature", type=float, default=1.0, metavar="X", help="0 is greedy (default 1.0)")
+    temperature = f"0 is greedy (default {TEMPERATURE}, of the bundled model {TINY_TEMPERATURE})"
+    parser.add_argument("-t", "--temperature", type=float, metavar="X", help=temperature)
     parser.add_argument("-p", "--topp", type=float, default=0.9, metavar="X", help="0 or 1 is off (default 0.9)")
     parser.add_argument("-s", "--seed", type=int, metavar="N", help="default: another one each time")
     steps = "positions, the prompt's included; 0 is the whole context (default 256, chat 0)"
@@ -192,6 +195,13 @@ def _files(args: argparse.Namespace) -> tuple[FilePath | None, FilePath | None]:
     found = (given[0] if given else None, None) if args.model is None else find_model(args.model)
     tokenizer = getattr(args, "tokenizer", None)
     return found[0], found[1] if tokenizer is None else tokenizer
+
+
+def _temperature(args: argparse.Namespace) -> float:
+    """The temperature that is asked for, else what suits the model."""
+    if args.temperature is not None:
+        return float(args.temperature)
+    return TINY_TEMPERATURE if _files(args)[0] in (None, BUNDLED) else TEMPERATURE
 
 
 def _prompt(args: argparse.Namespace) -> str | None:
@@ -235,7 +245,7 @@ def _generate(llama2: ModuleType, args: argparse.Namespace) -> None:
     prompt = _prompt(args) or ""
     model = _load(llama2, args)
     steps = STEPS if args.steps is None else args.steps
-    stream = model.generate(prompt, steps, args.temperature, args.topp, args.seed)
+    stream = model.generate(prompt, steps, _temperature(args), args.topp, args.seed)
     _say_clipped(args.steps, model.config.seq_len)
     _write(stream)
     _say_rates(stream)
@@ -245,7 +255,7 @@ def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
     first = _prompt(args)
     system = check_text(_text(args.system, "system message"), "system message") if args.system else None
     model = _load(llama2, args)
-    conversation = model.conversation(args.steps or 0, args.temperature, args.topp, args.seed)
+    conversation = model.conversation(args.steps or 0, _temperature(args), args.topp, args.seed)
     _say_clipped(args.steps, model.config.seq_len)
     for content in _questions(first):
         stream = conversation.say(content, system)
