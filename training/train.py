@@ -390,7 +390,7 @@ def loss_curve(losses: list[float], evaluations: list[tuple[int, float]]) -> byt
     means = [float(np.mean(losses[i : i + 20])) for i in range(0, len(losses), 20)]
     axes.plot([20 * i + 10 for i in range(len(means))], means, color="tab:blue", linewidth=1, label="batches")
     axes.plot(*zip(*evaluations, strict=True), color="tab:orange", marker=".", label="held-out texts")
-    axes.set(xlabel="step", ylabel="loss (nats per token)", ylim=(0, 1.5 * max(loss for _, loss in evaluations)))
+    axes.set(xlabel="step", ylabel="loss (nats per token)", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend()
     data = io.BytesIO()
