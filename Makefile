@@ -34,7 +34,7 @@ train: .venv/train
 	cd training && ../$(BIN)/python -m stories --seed 1 --count 100000 --out build/corpus
 	cd training && ../$(BIN)/python tokenizer.py build/corpus --out build
 	cd training && ../$(BIN)/python train.py build/corpus --tokenizer build/tok1024.model --out build
-	cd training && ../$(BIN)/python evaluate.py build/model.v2.bin build/corpus --stories 10
+	cd training && ../$(BIN)/python evaluate.py build/model.v2.bin build/corpus --texts 100 --stories 10 --temperature 0.5
 
 # When you change training/: its tests and types, with PyTorch.
 test-training: .venv/train
