@@ -1,7 +1,7 @@
 """Integers for weights and activations, as llama2_ref.quantize, whole arrays at a time.
 
-Integer sums go through float32 matrix products, which numpy hands to BLAS: they are exact, since no partial sum reaches
-2^24 in a group of at most 1032 numbers. A larger group takes float64.
+Integers are added as float32 numbers, for which numpy has fast loops and BLAS: that is exact, since no partial sum
+reaches 2^24 in a group of at most 1032 numbers. A larger group takes float64.
 """
 
 from typing import Any

@@ -215,23 +215,25 @@ class Transformer:
         outs: list[Array] = []
         tasks: list[Callable[[], None]] = []
         for w in matrices:
-            if isinstance(w, Int8Matrix):
-                outs.append(np.empty((len(x), len(w.q)), np.float32))
-                tasks += self._int8_tasks(w, x, outs[-1])
-            else:
+            if not isinstance(w, Int8Matrix):
                 outs.append(self._batched.matmul(w, x))
+                continue
+            q, scale = self._batched.quantize_int8(x, w.group_size)
+            if len(x) > 1:  # a product of matrices, for which BLAS takes all cores
+                outs.append(self._batched.matmul_int8(w.q, w.scale, q, scale))
+            else:
+                outs.append(np.empty((1, len(w.q)), np.float32))
+                tasks += self._int8_tasks(w, q, scale, outs[-1])
         self._team.run(tasks)
         return outs
 
-    def _int8_tasks(self, w: Int8Matrix, x: Array, out: Array) -> list[Callable[[], None]]:
-        """The same in integers, for one matrix: parts of its rows. Of many vectors BLAS takes care, on all cores."""
-        q, scale = self._batched.quantize_int8(x, w.group_size)
+    def _int8_tasks(self, w: Int8Matrix, q: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
+        """One int8 matrix times one vector, in parts of its rows."""
 
         def part(rows: slice) -> None:
             out[:, rows] = self._batched.matmul_int8(w.q[rows], w.scale[rows], q, scale)
 
-        parts = self._team.split(len(w.q), SMALLEST_SHARE // x.size + 1) if len(x) == 1 else [slice(None)]
-        return [partial(part, rows) for rows in parts]
+        return [partial(part, rows) for rows in self._team.split(len(w.q), SMALLEST_SHARE // q.size + 1)]
 
 
 def first_not_finite(weights: Weights) -> str | None:

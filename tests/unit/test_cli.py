@@ -18,6 +18,7 @@ import llama2_fast
 import llama2_ref
 from commands import ENV, SECONDS, run, start, write_scripted
 from llama2_ref.cli import EXAMPLES, VERBS, main
+from llama2_ref.model import BUNDLED
 from models import random_twins, write_model
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the file descriptors, signals and terminals of POSIX")
@@ -96,6 +97,21 @@ def test_examples_are_understood(
 
 
 # ---------------------------------------------------------------------------------------------------------------- flags
+
+
+def test_the_bundled_model_has_a_temperature_of_its_own(
+    llama2: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0.5 where none is asked for, by no name or by its name; the same file elsewhere takes llama2.c's 1.0."""
+    for name in ("tiny.bin", "tok1024.bin"):
+        (tmp_path / name).write_bytes((BUNDLED.parent / name).read_bytes())
+
+    def text(*argv: str) -> str:
+        assert main(llama2, [*argv, "-s", "3", "-n", "16"]) == 0
+        return capsys.readouterr().out
+
+    assert text() == text("--model", "tiny") == text("-t", "0.5")
+    assert text(str(tmp_path / "tiny.bin")) == text("-t", "1") != text()
 
 
 @pytest.mark.parametrize("version", [0, 1, 2])
