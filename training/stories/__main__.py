@@ -9,7 +9,7 @@ from stories.telling import story
 
 SEPARATOR = "<|end|>"
 VALID_EVERY = 50
-DRILL_EVERY = 15  # one drill for so many stories
+DRILL_EVERY = 10  # one drill for so many stories
 PROGRESS_EVERY = 5000
 
 

@@ -1,5 +1,7 @@
 """Drills: texts of nothing but short sentences about the same two characters and two things.
 
+In half of them one of the two is a neighbor ("Old Martha"), whose name is harder to keep: there are few of them.
+
 A model that first learns from some thousands of these learns from the stories, too, that who and what has been named
 will be named again. In the stories alone that is hard to find: names are few and far between, and a tiny model learns
 everything else long before.
@@ -10,6 +12,7 @@ from stories.chance import Chance
 
 SENTENCES = 14
 NAMES = (*words.GIRL_NAMES, *words.BOY_NAMES, *words.ANIMAL_GIRL_NAMES, *words.ANIMAL_BOY_NAMES)
+NEIGHBORS = tuple(each.name for each in (*words.NEIGHBORS, *words.ANIMAL_NEIGHBORS))
 FRAMES = (  # a and b are characters, x and y things
     "{a} smiled.",
     '"Yes," said {a}.',
@@ -42,7 +45,7 @@ FRAMES = (  # a and b are characters, x and y things
 def drill(seed: int) -> str:
     """Return the drill of ``seed``."""
     chance = Chance(seed)
-    characters = chance.sample(NAMES, 2)
+    characters = [chance.pick(NAMES), chance.pick(NEIGHBORS)] if chance.maybe(0.5) else chance.sample(NAMES, 2)
     things = [f"{chance.pick(thing.looks)} {thing.noun}" for thing in chance.sample(words.TOYS, 2)]
     sentences = []
     for _ in range(SENTENCES):

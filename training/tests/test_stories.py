@@ -9,7 +9,7 @@ import pytest
 
 from stories import story, tell, words
 from stories.__main__ import SEPARATOR, write_corpus
-from stories.drills import NAMES, drill
+from stories.drills import NAMES, NEIGHBORS, drill
 from stories.grammar import FEMALE, MALE, article
 from stories.plots import PLOTS
 from stories.telling import MAX_WORDS, MIN_WORDS
@@ -167,7 +167,7 @@ def test_corpus_files(tmp_path: Path) -> None:
     write_corpus(seed=3, count=100, out=tmp_path)
     first, train, valid = ((tmp_path / name).read_text("ascii") for name in ("first.txt", "train.txt", "valid.txt"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "train.txt", "valid.txt"]
-    assert first.count(f"\n{SEPARATOR}\n") == 6
+    assert first.count(f"\n{SEPARATOR}\n") == 10
     assert first.startswith(drill(3_000_000_000))
     assert train.count(f"\n{SEPARATOR}\n") == 98
     assert valid.count(f"\n{SEPARATOR}\n") == 2
@@ -177,8 +177,15 @@ def test_corpus_files(tmp_path: Path) -> None:
 
 def test_a_drill_has_two_characters() -> None:
     for seed in range(500):
-        assert len({name for name in NAMES if mentions(name, drill(seed))}) in (1, 2)
+        named = {name for name in (*NAMES, *NEIGHBORS) if mentions(name, drill(seed))}
+        assert len(named) in (1, 2)
+        assert len(named & set(NEIGHBORS)) <= 1
         assert "{" not in drill(seed)
+
+
+def test_half_of_the_drills_have_a_neighbor() -> None:
+    found = sum(any(mentions(name, drill(seed)) for name in NEIGHBORS) for seed in range(1000))
+    assert 450 < found < 550  # three standard deviations
 
 
 def test_drills_differ() -> None:
