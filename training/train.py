@@ -62,7 +62,7 @@ class Settings:
     n_heads: Annotated[int, "number of query heads"] = 4
     n_kv_heads: Annotated[int, "number of key/value heads"] = 2
     seq_len: Annotated[int, "context in tokens; longer texts are cut into parts"] = 288
-    steps: Annotated[int, "number of batches to learn from"] = 4400
+    steps: Annotated[int, "number of batches to learn from"] = 8000
     warmup: Annotated[int, "steps in which the learning rate grows"] = 100
     batch: Annotated[int, "texts in a batch"] = 16
     learning_rate: Annotated[float, "the highest; it falls to zero along a cosine"] = 3e-3
