@@ -46,7 +46,7 @@ clean:
 
 .venv/run: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[jit]'
 	touch $@
 
 .venv/train: .venv/dev

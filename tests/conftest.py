@@ -29,6 +29,14 @@ def llama2(request: pytest.FixtureRequest) -> ModuleType:
     return PACKAGES[request.param]
 
 
+@pytest.fixture(scope="session", params=["numpy", "simd"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """One of the engines of llama2_fast: a test that takes it runs for both, where numba is installed."""
+    if request.param == "simd":
+        pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real checkpoints and known answers, which are not part of this project.

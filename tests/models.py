@@ -22,8 +22,11 @@ class Twins:
     ref: llama2_ref.Weights  # views
     fast: llama2_fast.Weights  # arrays
 
-    def transformers(self) -> tuple[llama2_ref.Transformer, llama2_fast.Transformer]:
-        return llama2_ref.Transformer(self.config, self.ref), llama2_fast.Transformer(self.config, self.fast)
+    def transformers(
+        self, backend: str | None = None
+    ) -> tuple[llama2_ref.Transformer, llama2_fast.Transformer]:
+        fast = llama2_fast.Transformer(self.config, self.fast, backend=backend)
+        return llama2_ref.Transformer(self.config, self.ref), fast
 
 
 def random_matrix(rng: np.random.Generator, rows: int, cols: int, kind: str) -> np.ndarray:

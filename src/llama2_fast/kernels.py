@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llama2_ref.kernels import check_head_size
 
-from .quantize import dequantize_int8, matmul_int8, quantize_int8
+from .quantize import dequantize_int8, matmul_int8, quantize_int4, quantize_int8
 
 __all__ = [
     "add",
@@ -21,6 +21,7 @@ __all__ = [
     "dequantize_int8",
     "matmul",
     "matmul_int8",
+    "quantize_int4",
     "quantize_int8",
     "rmsnorm",
     "rope",

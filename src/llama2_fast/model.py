@@ -11,13 +11,20 @@ from .transformer import Transformer
 __all__ = ["Model", "find_model", "load"]
 
 
-def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, *, threads: int | None = None) -> Model:
+def load(
+    checkpoint: FilePath | None = None,
+    tokenizer: FilePath | None = None,
+    quantize: str | None = None,
+    *,
+    threads: int | None = None,
+    backend: str | None = None,
+) -> Model:
     """The model in a llama2.c checkpoint, and the tokenizer beside it. As llama2_ref.load.
 
-    `threads` is that of Transformer.
+    `threads` and `backend` are those of Transformer.
     """
     path = BUNDLED if checkpoint is None else checkpoint
     config, weights = read_checkpoint(path)
     vocabulary = find_tokenizer(path, config.vocab_size) if tokenizer is None else tokenizer
-    transformer = Transformer(config, weights, threads=threads)
+    transformer = Transformer(config, weights, threads=threads, backend=backend, quantize=quantize)
     return Model(Tokenizer.read(vocabulary, config.vocab_size), transformer, Sampler)

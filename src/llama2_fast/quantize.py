@@ -10,11 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama2_ref.errors import NumericsError
-from llama2_ref.quantize import Q_MAX, SMALLEST_MAXIMUM
+from llama2_ref.quantize import (
+    INT4_MAX,
+    INT4_MIN,
+    Q_MAX,
+    SMALLEST_MAXIMUM,
+    check_quantizable,
+    map_matrices,
+    matrix_group_size,
+)
+
+from .weights import Int4Matrix, Int8Matrix, Weights
 
 Array = NDArray[Any]
 
 LARGEST_FLOAT32_GROUP = 2**24 // (128 * Q_MAX)  # another program's file may hold -128
+CHUNK = 2**22  # numbers of a matrix that are quantized at a time
 BLOCK = 2**18  # numbers of a matrix that are widened at a time: they should stay in a core's cache
 
 
@@ -23,22 +34,41 @@ def quantize_int8(x: Array, group_size: int) -> tuple[Array, Array]:
 
     As llama2_ref.quantize_int8, bit for bit.
     """
+    groups = _groups(x, group_size)
+    peak = np.abs(groups).max(-1)
+    scale = np.where(peak < SMALLEST_MAXIMUM, np.float32(0), peak / np.float32(Q_MAX))
+    divisor = np.where(scale == 0, np.float32(np.inf), scale)  # x / infinity is 0
+    q = np.rint(groups / divisor[..., None]).astype(np.int8)
+    return q.reshape(np.shape(x)), scale
+
+
+def quantize_int4(x: Array, group_size: int) -> tuple[Array, Array]:
+    """Quantize vectors to -8..7: (..., n), () -> (..., n) int8, (..., n / group_size) float32.
+
+    As llama2_ref.quantize_int4, bit for bit.
+    """
+    groups = _groups(x, group_size)
+    first = np.abs(groups).argmax(-1, keepdims=True)
+    peak = np.take_along_axis(groups, first, -1)[..., 0]
+    scale = np.where(np.abs(peak) < SMALLEST_MAXIMUM, np.float32(0), peak / np.float32(INT4_MIN))
+    divisor = np.where(scale == 0, np.float32(np.inf), scale)
+    q = np.minimum(np.rint(groups / divisor[..., None]), INT4_MAX).astype(np.int8)
+    return q.reshape(np.shape(x)), scale
+
+
+def _groups(x: Array, group_size: int) -> Array:
+    """(..., n) -> (..., n / group_size, group_size) float32. Raises as quantize_int8 does."""
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is refused as such
         x = np.asarray(x).astype(np.float32, copy=False)
     if group_size < 1 or x.shape[-1] % group_size:
         got = f"group_size {group_size}, length {x.shape[-1]}"
         raise ValueError(f"group_size must divide the vector's length (got {got})")
-    groups = x.reshape(*x.shape[:-1], -1, group_size)
-    peak = np.abs(groups).max(-1)
-    if not np.isfinite(peak).all():
-        i = int(np.flatnonzero(~np.isfinite(x))[0])
-        raise NumericsError(
-            f"numbers must be finite to be quantized (got {x.reshape(-1)[i]} at index {i % x.shape[-1]})"
-        )
-    scale = np.where(peak < SMALLEST_MAXIMUM, np.float32(0), peak / np.float32(Q_MAX))
-    divisor = np.where(scale == 0, np.float32(np.inf), scale)  # x / infinity is 0
-    q = np.rint(groups / divisor[..., None]).astype(np.int8)
-    return q.reshape(x.shape), scale
+    finite = np.isfinite(x)
+    if not finite.all():
+        i = int(np.argmin(finite))
+        got = f"{x.reshape(-1)[i]} at index {i % x.shape[-1]}"
+        raise NumericsError(f"numbers must be finite to be quantized (got {got})")
+    return x.reshape(*x.shape[:-1], -1, group_size)
 
 
 def dequantize_int8(q: Array, scale: Array) -> Array:
@@ -93,3 +123,22 @@ def _group_size(q: Array, scale: Array) -> int:
     if not scale.shape[-1] or q.shape[-1] % scale.shape[-1] or q.shape[:-1] != scale.shape[:-1]:
         raise ValueError(f"scales must divide the vector evenly (got {q.shape} numbers, {scale.shape} scales)")
     return int(q.shape[-1] // scale.shape[-1])
+
+
+def quantize_weights(weights: Weights, kind: str) -> Weights:
+    """The same weights with int8 or int4 matrices. As llama2_ref.quantize_weights, bit for bit."""
+    check_quantizable(weights, kind)
+    return map_matrices(weights, lambda matrix: quantize_matrix(matrix, kind))
+
+
+def quantize_matrix(matrix: Array, kind: str) -> Int8Matrix:
+    """One float32 matrix, (m, n), as integers: some rows at a time, since what is between takes more memory."""
+    rows, cols = np.shape(matrix)
+    group_size = matrix_group_size(cols, kind)
+    q, scale = np.empty((rows, cols), np.int8), np.empty((rows, cols // group_size), np.float32)
+    quantize = quantize_int4 if kind == "int4" else quantize_int8
+    step = max(1, CHUNK // cols)
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        q[part], scale[part] = quantize(np.asarray(matrix[part], np.float32), group_size)
+    return (Int4Matrix if kind == "int4" else Int8Matrix)(q, scale)

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama2_ref import transformer as reference
-from llama2_ref.transformer import check_tokens, tap, with_cause
+from llama2_ref.transformer import check_batch, check_tokens, tap, with_cause
 
 from . import kernels as numpy_kernels
+from ._backend import choose_backend
 from ._rowwise import Rowwise
 from ._threads import Team
 from .config import Config
 from .errors import NumericsError
+from .quantize import quantize_weights
 from .weights import Int8Matrix, Weights
 
 Array = NDArray[np.float32]
@@ -81,7 +83,32 @@ class Transformer:
 
     `threads` is the number of this package's threads, None for one on each core; BLAS has its own setting. Kernels that
     are not this package's get one vector at a time, as from llama2_ref, and from one thread.
+
+    `backend` is "numpy" for what is in this module, or "simd" for compiled code, which needs numba (extra jit): then
+    logits don't depend on threads, on how tokens are fed, nor on the processor, and taps only listen. "auto" is simd
+    where it can be, and so is None, unless $LLAMA2_BACKEND says otherwise. `quantize` is that of `load`: integers are
+    made of one matrix at a time.
+
+    Raises ConfigError for another backend, or if simd can't have these weights or kernels, MissingExtraError if it is
+    asked for without numba, and what `quantize_weights` raises.
     """
+
+    def __new__(
+        cls,
+        config: Config,
+        weights: Weights,
+        kernels: ModuleType | Any = numpy_kernels,
+        *,
+        threads: int | None = None,
+        backend: str | None = None,
+        quantize: str | None = None,
+    ) -> "Transformer":
+        """An object of this class, or of the one whose passes are compiled."""
+        if cls is Transformer and choose_backend(backend, kernels is numpy_kernels, weights) == "simd":
+            from ._simd.transformer import Transformer as Compiled
+
+            return object.__new__(Compiled)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -90,8 +117,11 @@ class Transformer:
         kernels: ModuleType | Any = numpy_kernels,
         *,
         threads: int | None = None,
+        backend: str | None = None,
+        quantize: str | None = None,
     ) -> None:
-        self.config, self.weights, self.kernels = config, weights, kernels
+        self.config, self.kernels, self.backend = config, kernels, "numpy"
+        self.weights = quantize_weights(weights, quantize) if quantize else weights
         self._batched: Any = kernels if kernels is numpy_kernels else Rowwise(kernels)
         self._team = Team(threads if kernels is numpy_kernels else 1)  # what others write need not bear threads
 
@@ -113,6 +143,11 @@ class Transformer:
             except NumericsError as error:
                 raise self._find(error, chunk, every, last, cache) from None
         return np.concatenate(logits) if every else logits[-1][-1]
+
+    def forward_batch(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool = False) -> list[Any]:
+        """As llama2_ref.Transformer.forward_batch."""
+        check_batch(self.config, batch)
+        return [self.forward(tokens, cache, every) for tokens, cache in batch]
 
     def _pass(self, tokens: Sequence[int], wanted: int, cache: KVCache, taps: Taps | None) -> Array:
         """Append tokens to a sequence, and return the logits of the last `wanted` ones: (wanted, V)."""

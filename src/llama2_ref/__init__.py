@@ -21,10 +21,11 @@ from .errors import (
 )
 from .generate import TextStream
 from .model import Model, find_model, load
+from .quantize import quantize_weights
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
-from .weights import Int8Matrix, Weights
+from .weights import Int4Matrix, Int8Matrix, Weights
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "Conversation",
     "DownloadError",
+    "Int4Matrix",
     "Int8Matrix",
     "KVCache",
     "Llama2Error",
@@ -53,6 +55,7 @@ __all__ = [
     "find_model",
     "kernels",
     "load",
+    "quantize_weights",
     "read_checkpoint",
     "write_checkpoint",
 ]

@@ -174,16 +174,21 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
     parser.add_argument("-n", "--steps", type=int, metavar="N", help=steps)
     parser.add_argument("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: instead of the verb")
     parser.add_argument("-y", "--system", metavar="TEXT", help="chat: the system message")
+    parser.add_argument("--quantize", choices=("int8", "int4"), help="make integers of float32 weights when reading")
     if "threads" in inspect.signature(llama2.load).parameters:
         parser.add_argument("--threads", type=int, metavar="N", help="default: one on each core")
+        engines = "default: compiled kernels (simd) where numba is installed, else numpy"
+        parser.add_argument("--backend", choices=("auto", "numpy", "simd"), help=engines)
 
 
 def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
     """The model that the arguments name, and a line that tells what it is."""
     checkpoint, tokenizer = _files(args)
-    threads = getattr(args, "threads", None)
-    model = llama2.load(checkpoint, tokenizer, **({} if threads is None else {"threads": threads}))
-    _say(_describe(BUNDLED if checkpoint is None else checkpoint))
+    knobs = {name: getattr(args, name, None) for name in ("threads", "backend")}
+    knobs = {name: value for name, value in knobs.items() if value is not None}
+    model = llama2.load(checkpoint, tokenizer, args.quantize, **knobs)
+    description = _describe(BUNDLED if checkpoint is None else checkpoint)
+    _say(f"{description}, as {args.quantize}" if args.quantize else description)
     return model
 
 

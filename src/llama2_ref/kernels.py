@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import cos, exp, sin, sqrt
 from typing import Any
 
-from .quantize import dequantize_int8, matmul_int8, quantize_int8
+from .quantize import dequantize_int8, matmul_int8, quantize_int4, quantize_int8
 
 __all__ = [
     "add",
@@ -22,6 +22,7 @@ __all__ = [
     "dequantize_int8",
     "matmul",
     "matmul_int8",
+    "quantize_int4",
     "quantize_int8",
     "rmsnorm",
     "rope",

@@ -11,6 +11,7 @@ from .checkpoint import FilePath, read_checkpoint
 from .config import Config
 from .errors import TokenizerError
 from .generate import TextStream, check_room, check_text, end_of_text
+from .quantize import quantize_weights
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer
@@ -65,17 +66,21 @@ class Model:
         return Conversation(self.transformer, self.tokenizer, self._sampler(temperature, topp, seed), steps)
 
 
-def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None) -> Model:
+def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, quantize: str | None = None) -> Model:
     """The model in a llama2.c checkpoint, and the tokenizer beside it; the bundled model where there is no path.
 
     Beside `checkpoint` this means `tok<vocab_size>.bin`, else `tokenizer.bin`, in the same folder.
 
-    Raises CheckpointError or TokenizerError if a file is missing, damaged, or does not fit the other one.
+    `quantize` makes int8 or int4 numbers of float32 weights, as `quantize_weights`.
+
+    Raises CheckpointError or TokenizerError if a file is missing, damaged, or does not fit the other one,
+    and what `quantize_weights` raises.
     """
     path = BUNDLED if checkpoint is None else checkpoint
     config, weights = read_checkpoint(path)
     vocabulary = find_tokenizer(path, config.vocab_size) if tokenizer is None else tokenizer
-    return Model(Tokenizer.read(vocabulary, config.vocab_size), Transformer(config, weights))
+    words = Tokenizer.read(vocabulary, config.vocab_size)
+    return Model(words, Transformer(config, quantize_weights(weights, quantize) if quantize else weights))
 
 
 def find_tokenizer(checkpoint: FilePath, vocab_size: int) -> Path:

@@ -1,20 +1,25 @@
-"""Integers for weights and activations: the int8 groups of llama2.c's version 2 files (its "Q8_0").
+"""Integers for weights and activations: the int8 groups of llama2.c's version 2 files (its "Q8_0"), and int4 groups.
 
 Every step is one float32 operation, rounded to nearest, ties to even. A float64 division of two float32 numbers,
 rounded to float32, is that operation (53 >= 2 * 24 + 2 bits: Figueroa, SIGNUM Newsletter 30(3), 1995), so that plain
 Python gives the same bits as a processor does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ctypes import c_float
 from math import isfinite
 from operator import mul
 from typing import Any
 
-from .errors import NumericsError
+from .errors import ConfigError, NumericsError
+from .weights import Int4Matrix, Int8Matrix, Weights
 
 Q_MAX = 127
 SMALLEST_MAXIMUM = Q_MAX * 2.0**-126  # below it the scale would be subnormal, and q could leave -127..127
+INT4_MIN, INT4_MAX = -8, 7
+LAYERED = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
+MATRICES = ("token_embedding_table", *LAYERED, "wcls")
+LARGEST_GROUP = {"int8": 64, "int4": 32}  # int8 as llama2.c; int4 groups are smaller, since 16 steps are few
 
 
 def _float32(x: float) -> float:
@@ -34,24 +39,49 @@ def quantize_int8(x: Sequence[Any], group_size: int) -> tuple[list[int], list[fl
     >>> quantize_int8([1.0, -2.0, 0.0, 0.0], 2)
     ([64, -127, 0, 0], [0.015748031437397003, 0.0])
     """
-    if group_size < 1 or len(x) % group_size:
-        raise ValueError(f"group_size must divide the vector's length (got group_size {group_size}, length {len(x)})")
     q: list[int] = []
     scales: list[float] = []
-    for start in range(0, len(x), group_size):
-        group = [_float32(value) for value in x[start : start + group_size]]
-        for i, value in enumerate(group, start):
-            if not isfinite(value):
-                raise NumericsError(f"numbers must be finite to be quantized (got {value} at index {i})")
-        scale = _scale(group)
+    for group in _groups(x, group_size):
+        peak = max(abs(value) for value in group)
+        scale = _float32(peak / Q_MAX) if peak >= SMALLEST_MAXIMUM else 0.0
         scales.append(scale)
         q += [round(_float32(value / scale)) if scale else 0 for value in group]
     return q, scales
 
 
-def _scale(group: Sequence[float]) -> float:
-    peak = max(abs(value) for value in group)
-    return _float32(peak / Q_MAX) if peak >= SMALLEST_MAXIMUM else 0.0
+def quantize_int4(x: Sequence[Any], group_size: int) -> tuple[list[int], list[float]]:
+    """Quantize a vector to integers in -8..7, in groups of neighbours: (n), () -> (n), (n / group_size).
+
+    m is the first of the numbers with the greatest |x| in a group, scale = float32(m / -8), so that m itself becomes -8
+    and no step is lost on the other side; q = round-half-to-even(float32(x / scale)), 7 where that is 8. Scales may
+    therefore be negative. A group whose maximum is below 127 * 2^-126 becomes scale 0 and q 0.
+
+    Raises what `quantize_int8` raises. Error: |scale * q - x| <= |scale| (1/2 + 8 u), but |scale| (1 + 8 u) where q is
+    7; both packages agree on every bit of q and scale.
+
+    >>> quantize_int4([4.0, -8.0, 0.0, 7.9], 2)
+    ([4, -8, 0, -8], [1.0, -0.9874999523162842])
+    """
+    q: list[int] = []
+    scales: list[float] = []
+    for group in _groups(x, group_size):
+        peak = max(group, key=abs)
+        scale = _float32(peak / INT4_MIN) if abs(peak) >= SMALLEST_MAXIMUM else 0.0
+        scales.append(scale)
+        q += [min(round(_float32(value / scale)), INT4_MAX) if scale else 0 for value in group]
+    return q, scales
+
+
+def _groups(x: Sequence[Any], group_size: int) -> Iterator[list[float]]:
+    """Groups of float32 numbers. Raises as quantize_int8 does."""
+    if group_size < 1 or len(x) % group_size:
+        raise ValueError(f"group_size must divide the vector's length (got group_size {group_size}, length {len(x)})")
+    for start in range(0, len(x), group_size):
+        group = [_float32(value) for value in x[start : start + group_size]]
+        for i, value in enumerate(group, start):
+            if not isfinite(value):
+                raise NumericsError(f"numbers must be finite to be quantized (got {value} at index {i})")
+        yield group
 
 
 def dequantize_int8(q: Sequence[int], scale: Sequence[Any]) -> list[Any]:
@@ -102,3 +132,48 @@ def _group_size(q: Sequence[int], scale: Sequence[Any]) -> int:
     if not len(scale) or len(q) % len(scale):
         raise ValueError(f"scales must divide the vector evenly (got {len(q)} numbers, {len(scale)} scales)")
     return len(q) // len(scale)
+
+
+def quantize_weights(weights: Weights, kind: str) -> Weights:
+    """The same weights with int8 or int4 matrices, in groups of the largest size up to 64 or 32 that divides each row.
+
+    `kind` is "int8" or "int4". Raises ConfigError for another one, or if a matrix is quantized already, and
+    NumericsError if a number is not finite.
+    """
+    check_quantizable(weights, kind)
+    return map_matrices(weights, lambda matrix: _quantize_matrix(matrix, kind))
+
+
+def _quantize_matrix(matrix: Sequence[Sequence[Any]], kind: str) -> Int8Matrix:
+    group_size = matrix_group_size(len(matrix[0]), kind)
+    rows = [(quantize_int4 if kind == "int4" else quantize_int8)(row, group_size) for row in matrix]
+    return (Int4Matrix if kind == "int4" else Int8Matrix)([q for q, _ in rows], [scale for _, scale in rows])
+
+
+def matrix_group_size(cols: int, kind: str) -> int:
+    """The largest size of a group that divides a row."""
+    return next(size for size in range(LARGEST_GROUP[kind], 0, -1) if cols % size == 0)
+
+
+def check_quantizable(weights: Weights, kind: str) -> None:
+    """Raise ConfigError unless float32 weights can become `kind`."""
+    if kind not in LARGEST_GROUP:
+        raise ConfigError(f"weights can be quantized to {' or '.join(LARGEST_GROUP)} (got {kind!r})")
+    for name in MATRICES:
+        field = getattr(weights, name)
+        if any(isinstance(matrix, Int8Matrix) for matrix in (field if name in LAYERED else [field])):
+            raise ConfigError(f"weights must be float32 to be quantized to {kind} ({name} holds integers already)")
+
+
+def map_matrices(weights: Weights, convert: Callable[[Any], Any]) -> Weights:
+    """Weights whose matrices are made by `convert`: once for those that are shared."""
+    fields = dict(vars(weights))
+    for name in MATRICES:
+        field = fields[name]
+        if name == "wcls" and weights.shared_classifier:
+            fields[name] = fields["token_embedding_table"]
+        elif name in LAYERED:
+            fields[name] = [convert(matrix) for matrix in field]
+        else:
+            fields[name] = convert(field)
+    return Weights(**fields)

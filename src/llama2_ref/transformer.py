@@ -75,6 +75,16 @@ class Transformer:
             cache.length += 1
         return logits if every else logits[-1]
 
+    def forward_batch(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool = False) -> list[Any]:
+        """Append tokens to several sequences, each with a cache of its own: the results of `forward`, one for each.
+
+        [(tokens, cache), ...]: prompts and single tokens in any mixture. Raises what `forward` raises, PromptError
+        before any work is done, and ValueError if two sequences share a cache. After a NumericsError the caches keep
+        what was complete.
+        """
+        check_batch(self.config, batch)
+        return [self.forward(tokens, cache, every) for tokens, cache in batch]
+
     def _blocks(self, token: int, cache: KVCache, taps: Taps | None) -> Any:
         """From a token to the residual stream after the last layer: () -> (D)."""
         x = self._embed(token)
@@ -140,6 +150,14 @@ def check_tokens(config: Config, tokens: Sequence[int], length: int) -> None:
     for token in tokens:
         if not 0 <= token < config.vocab_size:
             raise PromptError(f"token ids must be in 0..{config.vocab_size - 1} (got {token})")
+
+
+def check_batch(config: Config, batch: Sequence[tuple[Sequence[int], Any]]) -> None:
+    """Raise PromptError unless the tokens can follow what is in their caches, ValueError if a cache occurs twice."""
+    for tokens, cache in batch:
+        check_tokens(config, tokens, cache.length)
+    if len({id(cache) for _, cache in batch}) < len(batch):
+        raise ValueError("each sequence of a batch needs a cache of its own")
 
 
 def with_cause(error: NumericsError, position: int, cause: str | None) -> NumericsError:

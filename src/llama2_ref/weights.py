@@ -56,6 +56,11 @@ class Int8Matrix:
 
 
 @dataclass(frozen=True)
+class Int4Matrix(Int8Matrix):
+    """An Int8Matrix whose `q` are all in -8..7, so that two of them fit into a byte. All kernels are those of int8."""
+
+
+@dataclass(frozen=True)
 class Weights:
     """Every tensor of a model. A matrix is a sequence of rows, or an Int8Matrix; `wq[layer]` is one matrix.
 

@@ -37,48 +37,44 @@ def forward_in_parts(transformer, tokens, parts):
     return taps, np.concatenate(logits)
 
 
-@given(runs())
-def test_every_buffer_keeps_its_bound(run):
+@given(run=runs())
+def test_every_buffer_keeps_its_bound(backend, run):
     twins, tokens, parts = run
-    taps, logits = forward_in_parts(twins.transformers()[1], tokens, parts)
+    taps, logits = forward_in_parts(twins.transformers(backend)[1], tokens, parts)
     assert np.array_equal(logits, taps[twins.config.n_layers, "logits"])
     assert_taps_within(twins.config, twins.ref, tokens, taps)
 
 
-@given(models(norms=False), st.data())
-def test_every_buffer_of_an_int8_model_keeps_its_bound(tmp_path_factory, twins, data):
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@given(twins=models(norms=False), data=st.data())
+def test_every_buffer_of_a_quantized_model_keeps_its_bound(backend, kind, twins, data):
     """Integers come from recorded buffers, and are then equal on both sides: only their products are bounded."""
-    path = tmp_path_factory.mktemp("int8") / "model.bin"
-    llama2_fast.write_checkpoint(path, twins.config, twins.fast, version=2)
     tokens = data.draw(prompts(twins.config), label="tokens")
-    weights, reference = (package.read_checkpoint(path)[1] for package in (llama2_fast, llama2_ref))
-    transformer = llama2_fast.Transformer(twins.config, weights, threads=data.draw(st.integers(1, 3), label="threads"))
-    taps, cache, first = (
-        llama2_fast.Taps(),
-        transformer.new_cache(),
-        data.draw(st.integers(1, len(tokens)), label="first"),
-    )
+    threads = data.draw(st.integers(1, 3), label="threads")
+    transformer = llama2_fast.Transformer(twins.config, twins.fast, threads=threads, backend=backend, quantize=kind)
+    taps, cache = llama2_fast.Taps(), transformer.new_cache()
+    first = data.draw(st.integers(1, len(tokens)), label="first")
     for part in filter(None, (tokens[:first], tokens[first:])):
         transformer.forward(part, cache, every=True, taps=taps)
-    assert_taps_within(twins.config, reference, tokens, taps)
+    assert_taps_within(twins.config, llama2_ref.quantize_weights(twins.ref, kind), tokens, taps)
 
 
 @settings(max_examples=30)
-@given(models(longest=4), st.data())
-def test_a_tiny_model_keeps_its_bound_from_end_to_end(twins, data):
+@given(twins=models(longest=4), data=st.data())
+def test_a_tiny_model_keeps_its_bound_from_end_to_end(backend, twins, data):
     """Without taps: nothing is taken from the other side, so that even the wiring of the taps is not trusted."""
     tokens = data.draw(prompts(twins.config), label="tokens")
-    ref, fast = llama2_ref.Transformer(twins.config, twins.ref, BoundedKernels()), twins.transformers()[1]
+    ref, fast = llama2_ref.Transformer(twins.config, twins.ref, BoundedKernels()), twins.transformers(backend)[1]
     expected = ref.forward(tokens, ref.new_cache())
     got = fast.forward(tokens, fast.new_cache())
     assert_close(got, np.array([x.value for x in expected]), np.array([x.error for x in expected]), "logits")
 
 
-@given(models(), st.data())
-def test_only_the_last_logits_are_made_unless_every_one_is_asked_for(twins, data):
+@given(twins=models(), data=st.data())
+def test_only_the_last_logits_are_made_unless_every_one_is_asked_for(backend, twins, data):
     tokens = data.draw(prompts(twins.config), label="tokens")
     top = twins.config.n_layers
-    for package, transformer in zip((llama2_ref, llama2_fast), twins.transformers(), strict=True):
+    for package, transformer in zip((llama2_ref, llama2_fast), twins.transformers(backend), strict=True):
         taps = package.Taps()
         last = transformer.forward(tokens, transformer.new_cache(), taps=taps)
         assert len(taps[top, "logits"]) == len(taps[top, "final_norm"]) == 1
@@ -98,12 +94,12 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_buffer_keeps_its_bound_at_real_sizes(name):
+def test_every_buffer_keeps_its_bound_at_real_sizes(backend, name):
     config, count, shared = SHAPES[name]
     twins = random_twins(config, seed=7, shared=shared)
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, config.vocab_size, count).tolist()
-    taps, _ = forward_in_parts(twins.transformers()[1], tokens, [count])
+    taps, _ = forward_in_parts(twins.transformers(backend)[1], tokens, [count])
     assert_taps_within(config, twins.fast, tokens, taps, ClosedKernels())
 
 

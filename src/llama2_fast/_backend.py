@@ -1,0 +1,67 @@
+"""Which engine runs a model: numpy, or compiled kernels where numba is installed."""
+
+import os
+import sys
+import warnings
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any
+
+from .errors import ConfigError, MissingExtraError
+from .weights import Int8Matrix, Weights
+
+BACKENDS = ("auto", "numpy", "simd")
+SHARING = (("wq", "wk", "wv"), ("w1", "w3"))  # matrices that are given the same vectors, quantized once for them
+
+
+def choose_backend(asked: str | None, own_kernels: bool, weights: Weights) -> str:
+    """ "numpy" or "simd". Raises ConfigError or MissingExtraError if what is asked for can't be."""
+    name = asked or os.environ.get("LLAMA2_BACKEND") or "auto"
+    if name not in BACKENDS:
+        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)} (got {name!r})")
+    if name == "numpy":
+        return name
+    reason = _reason_against(own_kernels, weights)
+    if reason is None and not _installed():
+        if asked == "simd" or (name == "simd" and own_kernels):
+            rule = "numba must be installed for the simd backend"
+            raise MissingExtraError(f"{rule}: pip install 'llama2-twins[jit]', or use the numpy backend")
+        return "numpy"
+    if reason is not None:
+        if asked == "simd":
+            raise ConfigError(f"the simd backend {reason}: use the numpy backend")
+        return "numpy"
+    return "simd" if name == "simd" or _works() else "numpy"
+
+
+def _reason_against(own_kernels: bool, weights: Weights) -> str | None:
+    if not own_kernels:
+        return "needs this package's kernels (others were given)"
+    if sys.maxsize < 2**32 or sys.byteorder != "little":
+        return "needs a 64-bit little-endian processor (this is another one)"
+    for names in SHARING:
+        for layer in range(len(weights.wq)):
+            kinds = [_kind(getattr(weights, name)[layer]) for name in names]
+            if any(a != b for a, b in pairwise(kinds)):
+                return f"needs {', '.join(names)} of one kind in each layer (layer {layer} has several)"
+    return None
+
+
+def _kind(matrix: Any) -> tuple[type, int]:
+    return (type(matrix), matrix.group_size) if isinstance(matrix, Int8Matrix) else (object, 0)
+
+
+def _installed() -> bool:
+    return all(find_spec(name) is not None for name in ("numba", "llvmlite"))
+
+
+def _works() -> bool:
+    """Can the kernels be loaded here? If not, there is a warning, and numpy does as well."""
+    from ._simd.library import library
+
+    try:
+        library()
+    except Exception as error:
+        warnings.warn(f"numba is installed, but can't be used ({error}): numpy runs the model", stacklevel=2)
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""Where things are in the tables of integers that compiled code reads: byte offsets of 64-bit numbers.
+
+A job describes one pass of the model: sizes, addresses of buffers, and for each row of the batch its token, position
+and cache. A matrix is described by MATRIX_SIZE bytes. Letters are those of llama2_ref.transformer; a row of a buffer is
+padded with zeros to whole vectors.
+"""
+
+FLOAT32, INT8, INT4 = 0, 1, 2  # kinds of matrices
+
+
+class _Fields:
+    """Hands out offsets."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def take(self) -> int:
+        self.size += 8
+        return self.size - 8
+
+
+_matrix = _Fields()
+KIND = _matrix.take()
+ROWS = _matrix.take()
+COLS = _matrix.take()  # padded to whole vectors
+WEIGHTS = _matrix.take()
+SCALES = _matrix.take()
+GROUPS = _matrix.take()  # in a row
+GROUP = _matrix.take()  # numbers in a group
+STEPS = _matrix.take()  # dot4 in a group
+MATRIX_SIZE = _matrix.size
+
+_job = _Fields()
+ARRIVED = _job.take()  # threads that have come to a barrier so far; a line of the cache of its own
+for _ in range(7):
+    _job.take()
+ABORTED = _job.take()  # not 0: nobody is waited for any more
+for _ in range(7):
+    _job.take()
+TEAM = _job.take()  # number of threads
+COUNT = _job.take()  # rows of the batch
+WANTED = _job.take()  # rows whose logits are wanted
+DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD_SIZE = (_job.take() for _ in range(6))
+EPS = _job.take()  # float64
+SCORE_SCALE = _job.take()  # float64: 1 / sqrt(E)
+FREQUENCIES = _job.take()  # (E/2) float64
+MATRICES = _job.take()  # descriptions: embedding, then wq wk wv wo w1 w2 w3 of each layer, then wcls
+NORMS = _job.take()  # (2 L + 1, D): rms_att and rms_ffn of each layer, then rms_final
+TOKENS, POSITIONS, KEYS, VALUES, CAPACITIES = (_job.take() for _ in range(5))  # (COUNT) integers each
+WANTED_ROWS = _job.take()  # (WANTED) integers
+ERRORS = _job.take()  # (COUNT) integers: 1 + index of a number that can't be quantized, and its bits above 32
+TAPS = _job.take()  # addresses of taps, (2 + L * 9) of them, or 0
+
+# Buffers: address, then bytes between two rows.
+X, H, Q, K, V, ATT, Y, GATE, UP, LOGITS, QUANTS, QUANT_SCALES, QUANT_SUMS, SCORES, TURNS = (
+    _job.take() for _ in range(15)
+)
+STRIDE_D, STRIDE_KV, STRIDE_F, STRIDE_LOGITS, STRIDE_QUANTS, STRIDE_GROUPS, STRIDE_SCORES, STRIDE_TURNS = (
+    _job.take() for _ in range(8)
+)
+JOB_SIZE = _job.size
+
+LAYER_MATRICES = 7
+LAYER_TAPS = ("att_norm", "q", "k", "v", "att", "x1", "ffn_norm", "gate", "out")
+LAST_TAPS = ("final_norm", "logits")

@@ -1,0 +1,114 @@
+"""Matrices in the layouts that the compiled products read: see `products`."""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..quantize import quantize_matrix
+from ..weights import Int4Matrix, Int8Matrix
+from . import fields as f
+
+Array = NDArray[Any]
+
+BLOCK = 16
+LARGEST_INT4_GROUP = 32  # eight steps of four columns: more would not fit into 16 bits
+SLAB = 2**22  # numbers that are packed at a time
+
+
+class Packed:
+    """One matrix as compiled code sees it: the numbers of its description, and the arrays that must stay."""
+
+    def __init__(self, kind: int, rows: int, cols: int, weights: Array, scales: Array, group: int, steps: int) -> None:
+        self.weights, self.scales = weights, scales
+        self.bytes = weights.nbytes + scales.nbytes
+        groups = cols // group if group else 0
+        address = scales.ctypes.data if scales.size else 0
+        padded = -(-cols // BLOCK) * BLOCK
+        self.description = (kind, rows, padded, weights.ctypes.data, address, groups, group, steps)
+        self.quant_bytes = groups * steps * 4
+        self.groups = groups
+
+
+def pack(matrix: Any, quantize: str | None = None) -> Packed:
+    """A float32 array (m, n), quantized first if that is asked for, or an Int8Matrix or Int4Matrix.
+
+    What has been copied is not needed in the memory map of its file any more.
+    """
+    packed = _pack(quantize_matrix(matrix, quantize) if quantize else matrix)
+    for array in (matrix.q, matrix.scale) if isinstance(matrix, Int8Matrix) else (matrix,):
+        if packed.weights is not array:
+            _release(array)
+    return packed
+
+
+def _pack(matrix: Any) -> Packed:
+    if isinstance(matrix, Int4Matrix) and matrix.group_size <= LARGEST_INT4_GROUP:
+        return _pack_groups(matrix, f.INT4)
+    if isinstance(matrix, Int8Matrix):
+        return _pack_groups(matrix, f.INT8)
+    return _pack_float(np.asarray(matrix, np.float32))
+
+
+def _pack_float(w: Array) -> Packed:
+    """The array itself, where its rows are whole vectors: it stays in the memory map of its file."""
+    rows, cols = w.shape
+    if cols % BLOCK or not w.flags.c_contiguous or w.ctypes.data % 4:
+        padded = np.zeros((rows, -(-cols // BLOCK) * BLOCK), np.float32)
+        padded[:, :cols] = w
+        w = padded
+    return Packed(f.FLOAT32, rows, cols, w, np.zeros(0, np.float32), 0, 0)
+
+
+def _pack_groups(matrix: Int8Matrix, kind: int) -> Packed:
+    q, scale = matrix.q, np.asarray(matrix.scale, np.float32)
+    rows, cols = q.shape
+    groups, group = scale.shape[1], matrix.group_size
+    steps = -(-group // 4) if kind == f.INT8 else 2 * -(-group // 8)
+    blocks = -(-rows // BLOCK)
+    per_group = steps * 64 if kind == f.INT8 else steps * 32
+    weights, scales = np.empty((blocks, groups, per_group), np.int8), np.zeros((blocks, groups, BLOCK), np.float32)
+    pack_slab = _interleave if kind == f.INT8 else _interleave_nibbles
+    for part in _slabs(blocks, BLOCK * cols):
+        some = slice(part.start * BLOCK, min(part.stop * BLOCK, rows))
+        padded = np.zeros(((part.stop - part.start) * BLOCK, groups, steps * 4), np.int8)
+        padded[: some.stop - some.start, :, :group] = q[some].reshape(-1, groups, group)
+        weights[part] = pack_slab(padded, steps)
+        lanes = np.zeros((len(padded), groups), np.float32)
+        lanes[: some.stop - some.start] = scale[some]
+        scales[part] = lanes.reshape(-1, BLOCK, groups).transpose(0, 2, 1)
+    return Packed(kind, rows, cols, weights, scales, group, steps)
+
+
+def _slabs(blocks: int, numbers: int) -> Iterator[slice]:
+    step = max(1, SLAB // numbers)
+    return (slice(start, min(start + step, blocks)) for start in range(0, blocks, step))
+
+
+def _interleave(q: Array, steps: int) -> Array:
+    """(16 b, G, 4 s) -> (b, G, s * 16 * 4)"""
+    blocks = q.reshape(-1, BLOCK, q.shape[1], steps, 4).transpose(0, 2, 3, 1, 4)
+    return blocks.reshape(len(blocks), q.shape[1], -1)
+
+
+def _interleave_nibbles(q: Array, steps: int) -> Array:
+    """(16 b, G, 4 s) of -8..7 -> (b, G, s / 2 * 16 * 4), two numbers, moved by 8, in a byte."""
+    pairs = (q.view(np.uint8) + np.uint8(8)).reshape(-1, BLOCK, q.shape[1], steps // 2, 2, 4)
+    bytes_ = (pairs[..., 0, :] & 15) | (pairs[..., 1, :] << 4)
+    blocks = bytes_.transpose(0, 2, 3, 1, 4)
+    return blocks.reshape(len(blocks), q.shape[1], -1).view(np.int8)
+
+
+def _release(array: Any) -> None:
+    """Tell the system that the pages of a memory map under an array are not needed, where it can be told."""
+    base = array
+    while isinstance(base, (np.ndarray, memoryview)):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if not isinstance(base, mmap.mmap) or not hasattr(base, "madvise"):
+        return
+    start = array.ctypes.data - np.frombuffer(base, np.uint8, 1).ctypes.data
+    first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if first < last:
+        base.madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -1,0 +1,304 @@
+"""The Transformer whose passes run in compiled code."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, localcontext
+from math import sqrt
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llama2_ref.quantize import check_quantizable, map_matrices
+from llama2_ref.transformer import check_batch, check_tokens, with_cause
+
+from .. import kernels as numpy_kernels
+from .. import transformer as numpy_engine
+from .._threads import available_cores
+from ..config import Config
+from ..errors import ConfigError, NumericsError
+from ..weights import Weights
+from . import fields as f
+from .library import library
+from .packing import Packed, pack
+from .team import Team
+
+Array = NDArray[np.float32]
+Piece = tuple[int, Sequence[int], "KVCache", int]  # number of the sequence, tokens, cache, how many logits are wanted
+
+LAYER_FIELDS = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
+VECTOR = 16  # numbers
+LINE = 64  # bytes
+SMALL = 2**23  # bytes of weights below which one thread is faster than several
+CHUNK = 512  # tokens that go through at once
+
+
+class KVCache(numpy_engine.KVCache):
+    """Keys in blocks of 16 positions, (L, K, S / 16, E, 16), and values in whole vectors, (L, K, S, E)."""
+
+    def __init__(self, config: Config) -> None:
+        self.length = 0
+        self._config = config
+        self._keys = np.zeros((config.n_layers, config.n_kv_heads, 0, config.head_size, VECTOR), np.float32)
+        self._values = np.zeros((config.n_layers, config.n_kv_heads, 0, _padded(config.head_size)), np.float32)
+
+    @property
+    def keys(self) -> Array:
+        """(L, length, K*E), a copy."""
+        layers = self._keys.transpose(0, 2, 4, 1, 3)
+        return layers.reshape(len(layers), -1, self._config.kv_dim)[:, : self.length]
+
+    @property
+    def values(self) -> Array:
+        """(L, length, K*E), a copy."""
+        heads = self._values[:, :, : self.length, : self._config.head_size]
+        return heads.transpose(0, 2, 1, 3).reshape(len(heads), self.length, -1)
+
+    @property
+    def capacity(self) -> int:
+        """Positions that there is room for."""
+        return self._values.shape[2]
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Of keys and values."""
+        return self._keys.ctypes.data, self._values.ctypes.data
+
+    def store(self, layer: int, position: int, key: Array, value: Array) -> None:
+        """Put the rows of tokens, (T, K*E), at the position of the first one."""
+        self.reserve(position + len(key))
+        size = self._config.head_size
+        for i, (k, v) in enumerate(zip(key, value, strict=True), position):
+            self._keys[layer, :, i // VECTOR, :, i % VECTOR] = np.reshape(k, (-1, size))
+            self._values[layer, :, i, :size] = np.reshape(v, (-1, size))
+
+    def reserve(self, length: int) -> None:
+        """Make room for `length` tokens, and for as many again, up to the context."""
+        if length <= self.capacity:
+            return
+        room = _padded(min(2 * length, self._config.seq_len))
+        for name, axis_length in (("_keys", room // VECTOR), ("_values", room)):
+            old = getattr(self, name)
+            new = np.zeros((*old.shape[:2], axis_length, *old.shape[3:]), np.float32)
+            new[:, :, : old.shape[2]] = old
+            setattr(self, name, new)
+
+
+class Transformer(numpy_engine.Transformer):
+    """A Llama-2 model. As llama2_fast.transformer.Transformer."""
+
+    def __init__(
+        self,
+        config: Config,
+        weights: Weights,
+        kernels: Any = numpy_kernels,
+        *,
+        threads: int | None = None,
+        backend: str | None = None,
+        quantize: str | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads must be at least 1 (got {threads})")
+        self.config, self.weights, self.kernels, self.backend = config, weights, kernels, "simd"
+        self._library, self._lock = library(), Lock()
+        matrices = _packed(config, weights, quantize)
+        if threads is None:
+            threads = 1 if sum(m.bytes for m in matrices) < SMALL else available_cores()
+        self._workers = Team(threads)
+        self._job = _Job(config, weights, matrices, threads)
+
+    def new_cache(self) -> KVCache:
+        """An empty key/value cache, for one sequence."""
+        return KVCache(self.config)
+
+    def forward(
+        self, tokens: Sequence[int], cache: Any, every: bool = False, taps: numpy_engine.Taps | None = None
+    ) -> Any:
+        """As llama2_ref.Transformer.forward, but that taps only listen: what `record` returns is not used."""
+        check_tokens(self.config, tokens, cache.length)
+        (logits,) = self._run([(tokens, cache)], every, taps)
+        return logits if every else logits[0]
+
+    def forward_batch(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool = False) -> list[Any]:
+        """As llama2_ref.Transformer.forward_batch, with all sequences in one pass."""
+        check_batch(self.config, batch)
+        logits = self._run(batch, every, None)
+        return logits if every else [each[0] for each in logits]
+
+    def _run(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool, taps: Any) -> list[Array]:
+        found: list[list[Array]] = [[] for _ in batch]
+        with self._lock:
+            for pieces in _passes(batch, every):
+                for (number, *_), logits in zip(pieces, self._run_pass(pieces, taps), strict=True):
+                    found[number].append(logits)
+        return [each[0] if len(each) == 1 else np.concatenate(each) for each in found]
+
+    def _run_pass(self, pieces: list[Piece], taps: Any) -> list[Array]:
+        """Run one pass, and return the logits that each piece wants, (wanted, V)."""
+        job = self._job
+        buffers = job.fill(pieces, taps is not None)
+        run, address = self._library.run_step, job.address
+        self._workers.run(lambda me: run(address, me), job.abort)
+        for key, value in buffers.items():
+            taps.record(*key, value)
+        logits, end = [], 0
+        row = 0
+        for _, tokens, cache, wanted in pieces:
+            logits.append(job.logits[end : end + wanted, : self.config.vocab_size])
+            end += wanted
+            self._check(row, tokens, cache, logits[-1])
+            cache.length += len(tokens)
+            row += len(tokens)
+        return logits
+
+    def _check(self, row: int, tokens: Sequence[int], cache: KVCache, logits: Array) -> None:
+        """NumericsError for the first token that made a number that is not finite. The cache keeps those before."""
+        finite = np.isfinite(logits)
+        errors = self._job.errors[row : row + len(tokens)]
+        if finite.all() and not errors.any():
+            return
+        first = len(tokens) - len(logits)
+        for t, error in enumerate(errors.tolist()):
+            if error:
+                value = np.int32(error >> 32).view(np.float32)
+                reason = f"numbers must be finite to be quantized (got {value} at index {(error & 0xFFFFFFFF) - 1})"
+            elif t >= first and not finite[t - first].all():
+                token = int(np.argmin(finite[t - first]))
+                reason = f"logits must be finite (token {token} has {logits[t - first, token]})"
+            else:
+                continue
+            cache.length += t
+            cause = numpy_engine.first_not_finite(self.weights)
+            raise with_cause(NumericsError(reason), cache.length, cause)
+
+
+class _Job:
+    """The table that compiled code reads, and the buffers that it names."""
+
+    def __init__(self, config: Config, weights: Weights, matrices: list[Packed], threads: int) -> None:
+        self._config, self._matrices, self._threads = config, matrices, threads
+        self._room = 0
+        table = _aligned(f.JOB_SIZE)
+        self._ints, self._floats = table.view(np.int64), table.view(np.float64)
+        self.address = table.ctypes.data
+        self._description = np.array([m.description for m in matrices], np.int64)
+        norms = np.zeros((2 * config.n_layers + 1, _padded(config.dim)), np.float32)
+        norms[0:-1:2, : config.dim] = np.asarray(weights.rms_att_weight)
+        norms[1::2, : config.dim] = np.asarray(weights.rms_ffn_weight)
+        norms[-1, : config.dim] = np.asarray(weights.rms_final_weight)
+        self._norms, self._frequencies = norms, _frequencies(config.head_size, config.rope_theta)
+        c = config
+        self._set(TEAM=threads, DIM=c.dim, HIDDEN=c.hidden_dim, LAYERS=c.n_layers, HEADS=c.n_heads)
+        self._set(KV_HEADS=c.n_kv_heads, HEAD_SIZE=c.head_size, FREQUENCIES=self._frequencies.ctypes.data)
+        self._set(MATRICES=self._description.ctypes.data, NORMS=norms.ctypes.data)
+        self._floats[f.EPS // 8], self._floats[f.SCORE_SCALE // 8] = c.norm_eps, 1 / sqrt(c.head_size)
+
+    def _set(self, **values: int) -> None:
+        for name, value in values.items():
+            self._ints[getattr(f, name) // 8] = value
+
+    def abort(self) -> None:
+        """Let all threads leave."""
+        self._set(ABORTED=1)
+
+    def fill(self, pieces: list[Piece], taps: bool) -> dict[tuple[int, str], Array]:
+        """Describe a pass. Returns the buffers for taps, where those are asked for."""
+        count, wanted = sum(len(tokens) for _, tokens, _, _ in pieces), sum(piece[3] for piece in pieces)
+        self._reserve(max(count, self._threads))
+        rows = self._rows
+        start = end = 0
+        for _, tokens, cache, some in pieces:
+            cache.reserve(cache.length + len(tokens))
+            part = slice(start, start + len(tokens))
+            rows[0, part] = tokens
+            rows[1, part] = np.arange(cache.length, cache.length + len(tokens))
+            rows[2, part], rows[3, part] = cache.addresses
+            rows[4, part] = cache.capacity
+            start += len(tokens)
+            rows[5, end : end + some] = range(start - some, start)
+            end += some
+        self.errors = rows[6, :count]
+        self.errors[:] = 0
+        self.logits = np.empty((wanted, _padded(self._config.vocab_size)), np.float32)
+        buffers = _tap_buffers(self._config, count, wanted) if taps else {}
+        self._taps = np.array([each.ctypes.data for each in buffers.values()], np.int64)
+        self._set(ARRIVED=0, ABORTED=0, COUNT=count, WANTED=wanted, TAPS=self._taps.ctypes.data if taps else 0)
+        self._set(LOGITS=self.logits.ctypes.data, STRIDE_LOGITS=self.logits.strides[0])
+        return buffers
+
+    def _reserve(self, room: int) -> None:
+        """Make buffers for so many rows."""
+        if room <= self._room:
+            return
+        c, self._room = self._config, room
+        dim, kv, hidden = (4 * _padded(n) for n in (c.dim, c.kv_dim, c.hidden_dim))
+        quants = max(m.quant_bytes for m in self._matrices) + LINE
+        groups = 4 * max(m.groups for m in self._matrices) + LINE
+        scores = 4 * (_padded(c.head_size) + _padded(c.seq_len) + 2 * VECTOR)
+        strides = {"D": dim, "KV": kv, "F": hidden, "QUANTS": quants, "GROUPS": groups, "SCORES": scores}
+        strides["TURNS"] = 8 * (c.head_size // 2)
+        strides = {name: -(-n // LINE) * LINE for name, n in strides.items()}
+        self._set(**{f"STRIDE_{name}": n for name, n in strides.items()})
+        buffers = {"X": "D", "H": "D", "Q": "D", "K": "KV", "V": "KV", "ATT": "D", "Y": "D", "GATE": "F", "UP": "F"}
+        buffers |= {"QUANTS": "QUANTS", "QUANT_SCALES": "GROUPS", "QUANT_SUMS": "GROUPS", "TURNS": "TURNS"}
+        sizes = {name: room * strides[stride] + LINE for name, stride in buffers.items()}
+        sizes["SCORES"] = self._threads * strides["SCORES"] + LINE
+        self._buffers = {name: _aligned(size) for name, size in sizes.items()}
+        self._set(**{name: buffer.ctypes.data for name, buffer in self._buffers.items()})
+        self._rows = np.zeros((7, room), np.int64)
+        names = ("TOKENS", "POSITIONS", "KEYS", "VALUES", "CAPACITIES", "WANTED_ROWS", "ERRORS")
+        self._set(**{name: row.ctypes.data for name, row in zip(names, self._rows, strict=True)})
+
+
+def _padded(n: int) -> int:
+    """Numbers in whole vectors."""
+    return -(-n // VECTOR) * VECTOR
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Zeros that begin with a line of the cache, so many bytes up to whole lines."""
+    size = -(-size // LINE) * LINE
+    whole = np.zeros(size + LINE, np.uint8)
+    start = -whole.ctypes.data % LINE
+    return whole[start : start + size]
+
+
+def _packed(config: Config, weights: Weights, kind: str | None) -> list[Packed]:
+    """Embedding, then the matrices of each layer, then the classifier; quantized, where that is asked for."""
+    if kind:
+        check_quantizable(weights, kind)
+    packed = map_matrices(weights, lambda matrix: pack(matrix, kind))
+    layers = [getattr(packed, name)[layer] for layer in range(config.n_layers) for name in LAYER_FIELDS]
+    return [packed.token_embedding_table, *layers, packed.wcls]
+
+
+def _frequencies(size: int, theta: float) -> NDArray[np.float64]:
+    """theta^(-2i/E), correctly rounded: the power function of the system differs from machine to machine."""
+    with localcontext(prec=40):
+        return np.array([float(Decimal(theta) ** Decimal(-i / size)) for i in range(0, size, 2)])
+
+
+def _tap_buffers(c: Config, count: int, wanted: int) -> dict[tuple[int, str], Array]:
+    width = {"q": c.dim, "k": c.kv_dim, "v": c.kv_dim, "gate": c.hidden_dim}
+    shapes = {(layer, name): (count, width.get(name, c.dim)) for layer in range(c.n_layers) for name in f.LAYER_TAPS}
+    if wanted:
+        shapes |= {(c.n_layers, "final_norm"): (wanted, c.dim), (c.n_layers, "logits"): (wanted, c.vocab_size)}
+    return {key: np.empty(shape, np.float32) for key, shape in shapes.items()}
+
+
+def _passes(batch: Sequence[tuple[Sequence[int], Any]], every: bool) -> Iterator[list[Piece]]:
+    """Sequences cut into pieces of at most CHUNK tokens together."""
+    pieces: list[Piece] = []
+    room = CHUNK
+    for number, (tokens, cache) in enumerate(batch):
+        start = 0
+        while start < len(tokens):
+            some = tokens[start : start + room]
+            start += len(some)
+            room -= len(some)
+            pieces.append((number, some, cache, len(some) if every else int(start == len(tokens))))
+            if not room:
+                yield pieces
+                pieces, room = [], CHUNK
+    if pieces:
+        yield pieces
