@@ -22,9 +22,7 @@ class Twins:
     ref: llama2_ref.Weights  # views
     fast: llama2_fast.Weights  # arrays
 
-    def transformers(
-        self, backend: str | None = None
-    ) -> tuple[llama2_ref.Transformer, llama2_fast.Transformer]:
+    def transformers(self, backend: str | None = None) -> tuple[llama2_ref.Transformer, llama2_fast.Transformer]:
         fast = llama2_fast.Transformer(self.config, self.fast, backend=backend)
         return llama2_ref.Transformer(self.config, self.ref), fast
 

@@ -1,4 +1,4 @@
-"""int8 groups: the twins agree on every bit of numbers and scales, and on products within their bound."""
+"""int8 and int4 groups: the twins agree on every bit of numbers and scales, and on products within their bound."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import llama2_ref
 from fuzz.bounded import BoundedKernels, U, assert_close, assert_within
 from fuzz.strategies import numbers, seeds
 from llama2_fast.quantize import LARGEST_FLOAT32_GROUP
+from models import random_twins
 
 fast, ref, bounded = llama2_fast.kernels, llama2_ref.kernels, BoundedKernels()
 
@@ -55,6 +56,53 @@ def test_quantize_errs_by_half_a_step(vector):
     value = np.array(q, np.float64).reshape(-1, size) * np.array(scale)[:, None]
     error = np.where(np.array(scale) > 0, np.array(scale) * (0.5 + 128 * U), SMALLEST)
     assert_close(x.reshape(-1, size), value, np.broadcast_to(error[:, None], value.shape).copy(), "quantize_int8")
+
+
+@given(st.one_of(near_ties(), groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1])))))
+@example((np.zeros(4, np.float32), 2))
+@example((np.array([-8.0, 0.5, 1.5, 2.5, -0.5, -1.5, 7.5, 8.0], np.float32), 8))  # ties go to even, 8 becomes 7
+@example((np.array([8.0, -8.0], np.float32), 2))  # the first of two greatest gives the sign
+@example((np.array([np.nextafter(np.float32(SMALLEST), np.float32(0)), 0, 0], np.float32), 3))
+@example((np.full(2, np.finfo(np.float32).max, np.float32), 1))
+def test_quantize_int4_is_equal_bit_for_bit_and_errs_by_half_a_step(vector):
+    x, size = vector
+    q, scale = fast.quantize_int4(x, size)
+    q_ref, scale_ref = ref.quantize_int4(x.tolist(), size)
+    assert (q.dtype, scale.dtype) == (np.int8, np.float32)
+    assert q.tolist() == q_ref
+    assert scale.view(np.int32).tolist() == np.array(scale_ref, np.float32).view(np.int32).tolist()
+    assert q.min() >= -8
+    assert q.max() <= 7
+    steps = q.astype(np.float64).reshape(-1, size)
+    step = np.abs(scale.astype(np.float64))[:, None]
+    error = np.where(step > 0, step * (np.where(steps == 7, 1, 0.5) + 8 * U), SMALLEST)
+    assert_close(x.reshape(-1, size), steps * scale[:, None], np.broadcast_to(error, steps.shape).copy(), "int4")
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_weights_are_quantized_alike(kind):
+    """Every matrix, in groups of the largest size that divides its rows; what is shared stays shared."""
+    twins = random_twins(llama2_ref.Config(36, 43, 2, 6, 2, 31, 8), 1)
+    ours, theirs = llama2_ref.quantize_weights(twins.ref, kind), llama2_fast.quantize_weights(twins.fast, kind)
+    assert ours.shared_classifier
+    assert theirs.shared_classifier
+    assert theirs.rms_att_weight is twins.fast.rms_att_weight
+    sizes = {"wq": 36, "w1": 36, "w2": 43} if kind == "int8" else {"wq": 18, "w1": 18, "w2": 1}
+    for name, size in sizes.items():
+        a, b = getattr(ours, name)[1], getattr(theirs, name)[1]
+        assert type(a) is type(b) is (llama2_ref.Int4Matrix if kind == "int4" else llama2_ref.Int8Matrix)
+        assert (a.group_size, b.group_size) == (size, size)
+        assert b.q.tolist() == a.q
+        assert b.scale.tolist() == a.scale
+
+
+def test_what_can_not_be_quantized(llama2):
+    twins = random_twins(llama2_ref.Config(4, 4, 1, 2, 1, 5, 8), 1)
+    weights = twins.fast if llama2 is llama2_fast else twins.ref
+    with pytest.raises(llama2.ConfigError, match="int8 or int4 \\(got 'int2'\\)"):
+        llama2.quantize_weights(weights, "int2")
+    with pytest.raises(llama2.ConfigError, match="token_embedding_table holds integers already"):
+        llama2.quantize_weights(llama2.quantize_weights(weights, "int8"), "int4")
 
 
 @st.composite

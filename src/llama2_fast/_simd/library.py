@@ -89,7 +89,10 @@ def _digest() -> str:
 
 
 def _folders() -> Iterator[Path]:
-    """Where code may be kept: beside the package, else where the system keeps what programs can make again."""
+    """Where code may be kept: $LLAMA2_CACHE, else beside the package, else where the system keeps such things."""
+    if os.environ.get("LLAMA2_CACHE"):
+        yield Path(os.environ["LLAMA2_CACHE"])
+        return
     yield Path(__file__).parent / "__pycache__"
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"

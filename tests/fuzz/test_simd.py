@@ -1,0 +1,176 @@
+"""The compiled engine's promise: the same bits for any threads, cut of a prompt, batch, and instruction set."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import llama2_fast
+import llama2_ref
+from fuzz.strategies import models, prompts
+from models import random_twins
+
+pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
+
+from llama2_fast._simd import EXP_ULPS
+from llama2_fast._simd.library import library
+from llama2_fast._simd.transformer import CHUNK
+
+Config = llama2_ref.Config
+KINDS = (None, "int8", "int4")
+
+
+def compiled(twins, kind, threads=None):
+    return llama2_fast.Transformer(twins.config, twins.fast, threads=threads, backend="simd", quantize=kind)
+
+
+def bits(logits):
+    return np.ascontiguousarray(logits).view(np.int32)
+
+
+@given(models(longest=40), st.sampled_from(KINDS), st.integers(1, 5), st.data())
+def test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut(twins, kind, threads, data):
+    tokens = data.draw(prompts(twins.config), label="tokens")
+    one = compiled(twins, kind, threads=1)
+    whole = one.forward(tokens, one.new_cache(), every=True)
+    other, cache, parts = compiled(twins, kind, threads), llama2_fast.KVCache, []
+    cache = other.new_cache()
+    while cache.length < len(tokens):
+        size = data.draw(st.integers(1, len(tokens) - cache.length), label="part")
+        parts.append(other.forward(tokens[cache.length : cache.length + size], cache, every=True))
+    assert np.array_equal(bits(np.concatenate(parts)), bits(whole))
+    assert np.array_equal(bits(one.forward(tokens, one.new_cache())), bits(whole[-1]))
+
+
+@settings(max_examples=60)
+@given(models(longest=24), st.sampled_from(KINDS), st.integers(1, 3), st.data())
+def test_bits_do_not_depend_on_what_else_is_in_the_batch(twins, kind, threads, data):
+    """Several sequences, each fed by a schedule of its own: prompts and single steps in any mixture."""
+    sequences = data.draw(st.lists(prompts(twins.config), min_size=1, max_size=5), label="sequences")
+    alone, together = compiled(twins, kind, threads=1), compiled(twins, kind, threads)
+    expected = [alone.forward(tokens, alone.new_cache(), every=True) for tokens in sequences]
+    caches = [together.new_cache() for _ in sequences]
+    found = [[] for _ in sequences]
+    while any(cache.length < len(tokens) for cache, tokens in zip(caches, sequences, strict=True)):
+        batch = []
+        for i, (cache, tokens) in enumerate(zip(caches, sequences, strict=True)):
+            size = data.draw(st.integers(0, len(tokens) - cache.length), label="part")
+            if size:
+                batch.append((i, (tokens[cache.length : cache.length + size], cache)))
+        if batch:
+            for (i, _), logits in zip(batch, together.forward_batch([part for _, part in batch], True), strict=True):
+                found[i].append(logits)
+    for got, want in zip(found, expected, strict=True):
+        assert np.array_equal(bits(np.concatenate(got)), bits(want))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_do_not_depend_on_tiles(kind):
+    """More tokens than a pass takes, sizes that leave remainders everywhere, and more threads than cores."""
+    twins = random_twins(Config(36, 43, 2, 6, 2, 31, 700), seed=3)
+    tokens = np.random.default_rng(1).integers(0, 31, CHUNK + 71).tolist()
+    one, many = compiled(twins, kind, threads=1), compiled(twins, kind, threads=7)
+    cache = one.new_cache()
+    steps = np.array([one.forward([token], cache) for token in tokens])
+    assert np.array_equal(bits(many.forward(tokens, many.new_cache(), every=True)), bits(steps))
+
+
+# SHA-256 of the logits of every token of a fixed model: every machine must find these.
+FIXED = {
+    None: "c2676bd0dac890ea8e94309f5cb4f90657c1dbd66e37f9ac3f6364f4b60de0d5",
+    "int8": "f56a860e1a6af55235967de7e90fc6c846974c67765b1bf0f48e8ee2b2f6b587",
+    "int4": "8bdce93b4fc69c7125093359388321d85b6d7a3f6a8551edfba7bef583468cfc",
+}
+SCRIPT = """
+import hashlib
+import numpy as np
+from fuzz.test_simd import fixed_logits
+for kind in (None, "int8", "int4"):
+    print(hashlib.sha256(fixed_logits(kind).tobytes()).hexdigest())
+"""
+
+
+def fixed_logits(kind):
+    """Whole numbers over a power of two as weights, so that they are the same with every version of numpy."""
+    config = Config(80, 148, 2, 5, 1, 101, 64)
+    state, numbers = 88172645463325252, []
+
+    def draw(*shape):
+        nonlocal state
+        size = int(np.prod(shape))
+        for _ in range(size):
+            state ^= (state << 13) & (2**64 - 1)
+            state ^= state >> 7
+            state ^= (state << 17) & (2**64 - 1)
+            numbers.append((state >> 40) - 2**23)
+        values = np.array(numbers[-size:], np.float32) / np.float32(2**26)
+        return values.reshape(shape)
+
+    c = config
+    norms = [1 + draw(c.n_layers, c.dim) for _ in range(2)]
+    shapes = [(c.dim, c.dim), (c.kv_dim, c.dim), (c.kv_dim, c.dim), (c.dim, c.dim)]
+    shapes += [(c.hidden_dim, c.dim), (c.dim, c.hidden_dim), (c.hidden_dim, c.dim)]
+    matrices = [[draw(*shape) for _ in range(c.n_layers)] for shape in shapes]
+    weights = llama2_fast.Weights(
+        4 * draw(c.vocab_size, c.dim), norms[0], *matrices[:4], norms[1], *matrices[4:], 1 + draw(c.dim),
+        draw(c.vocab_size, c.dim),
+    )  # fmt: skip
+    transformer = llama2_fast.Transformer(config, weights, backend="simd", quantize=kind)
+    return transformer.forward([(7 * i + 3) % c.vocab_size for i in range(50)], transformer.new_cache(), every=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_machine_finds_these_bits(kind):
+    assert hashlib.sha256(fixed_logits(kind).tobytes()).hexdigest() == FIXED[kind]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="code for processors without fma calls the C library's")
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("x86-64", ""), ("x86-64", "+ssse3,+sse4.1,+sse4.2"), ("x86-64-v3", "+avx2,+fma,+ssse3,+sse4.2,+bmi,+bmi2,+f16c")],
+    ids=["sse2", "sse4.2", "avx2"],
+)
+def test_other_instruction_sets_find_these_bits(tmp_path, name, features):
+    """The same kernels, compiled for lesser processors, run on this one."""
+    if platform.machine() != "x86_64":
+        pytest.skip("these are processors of the x86-64 kind")
+    environment = os.environ | {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "LLAMA2_CACHE": str(tmp_path)}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == list(FIXED.values())
+
+
+def test_exp_of_every_float32():
+    """All 2^32 numbers: at most EXP_ULPS units in the last place from the exact value, NaN for NaN."""
+    size, run, worst = 2**22, library().run_exp, 0.0
+    got = np.empty(size, np.float32)
+    for start in range(0, 2**32, size):
+        x = np.arange(start, start + size, dtype=np.uint32).view(np.float32)
+        run(x.ctypes.data, got.ctypes.data, size)
+        low, high = sorted((x[0], x[-1]))
+        if np.isnan(x[-1]):  # infinity is the first of its block
+            assert np.isnan(got[1:]).all()
+            assert np.isnan(x[0]) or got[0] == (np.inf if x[0] > 0 else 0)
+        elif low >= 128 or high <= -128:
+            assert np.all(got == (np.inf if low > 0 else 0))
+        elif max(-low, high) < 2.0**-26:
+            assert np.all(got == 1)
+        else:
+            worst = max(worst, ulps(got, np.exp(x.astype(np.float64))))
+    assert worst <= EXP_ULPS
+
+
+def ulps(got, exact):
+    """The greatest distance, in units in the last place of the exact values, which are float64."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = exact.astype(np.float32)
+    finite = np.isfinite(rounded)
+    assert np.array_equal(np.isinf(got), ~finite)
+    return float((np.abs(got[finite] - exact[finite]) / np.spacing(rounded[finite])).max(initial=0))

@@ -1,0 +1,377 @@
+"""The compiled engine apart from its numbers: what is chosen, how code is kept, how threads behave, what fails."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import llama2_fast
+import llama2_ref
+from models import random_twins, write_model
+
+pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
+
+from llama2_fast._simd.library import library
+from llama2_fast._simd.team import Team
+
+Config = llama2_ref.Config
+CONFIG = Config(16, 24, 2, 2, 1, 40, 32)
+SOURCE = Path(llama2_fast.__file__).parent
+FORWARD = """
+import numpy as np, sys
+import llama2_fast
+model = llama2_fast.load(backend="simd")
+print(model.transformer.forward([1, 5], model.transformer.new_cache()).sum(), "numba" in sys.modules)
+"""
+
+
+def run(code, **environment):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+# ------------------------------------------------------------------------------------------------- which engine it is
+
+
+def transformer(**options):
+    return llama2_fast.Transformer(CONFIG, random_twins(CONFIG, 1).fast, **options)
+
+
+def test_the_compiled_engine_is_chosen_by_itself():
+    assert transformer().backend == "simd"
+    assert transformer(backend="auto").backend == "simd"
+    assert transformer(backend="numpy").backend == "numpy"
+    assert isinstance(transformer(), llama2_fast.Transformer)
+
+
+def test_the_environment_chooses_where_nobody_else_does(monkeypatch):
+    monkeypatch.setenv("LLAMA2_BACKEND", "numpy")
+    assert transformer().backend == "numpy"
+    assert transformer(backend="simd").backend == "simd"
+    monkeypatch.setenv("LLAMA2_BACKEND", "cuda")
+    with pytest.raises(llama2_fast.ConfigError, match=r"one of auto, numpy, simd \(got 'cuda'\)"):
+        transformer()
+
+
+def test_other_kernels_run_in_numpy():
+    twins = random_twins(CONFIG, 1)
+    made = llama2_fast.Transformer(CONFIG, twins.fast, llama2_ref.kernels)
+    assert made.backend == "numpy"
+    with pytest.raises(llama2_fast.ConfigError, match="this package's kernels"):
+        llama2_fast.Transformer(CONFIG, twins.fast, llama2_ref.kernels, backend="simd")
+
+
+def test_weights_of_several_kinds_run_in_numpy():
+    twins = random_twins(CONFIG, 1)
+    mixed = vars(twins.fast) | {"wk": llama2_fast.quantize_weights(twins.fast, "int8").wk}
+    weights = llama2_fast.Weights(**mixed)
+    assert llama2_fast.Transformer(CONFIG, weights).backend == "numpy"
+    with pytest.raises(llama2_fast.ConfigError, match="wq, wk, wv of one kind"):
+        llama2_fast.Transformer(CONFIG, weights, backend="simd")
+
+
+def test_without_numba_numpy_runs_the_model(tmp_path):
+    """A folder with a broken numba stands for none at all: import system and all."""
+    hide = "import sys; sys.modules['numba'] = None; import llama2_fast\n"
+    ask = "m = llama2_fast.load({}); print(m.transformer.backend)"
+    assert run(hide + ask.format("")).stdout.strip() == "numpy"
+    done = run(hide + ask.format("backend='simd'"))
+    assert "MissingExtraError: numba must be installed for the simd backend: pip install" in done.stderr
+
+
+def test_a_numba_that_does_not_work_is_not_used(monkeypatch):
+    def broken():
+        raise ImportError("numba needs another numpy")
+
+    monkeypatch.setattr("llama2_fast._simd.library.library", broken)
+    with pytest.warns(UserWarning, match="needs another numpy"):
+        assert transformer().backend == "numpy"
+
+
+@pytest.mark.parametrize("arguments", [["--backend", "cuda"], ["--threads", "0"], ["--quantize", "int3"]])
+def test_wrong_options_of_the_command_line(arguments):
+    command = [sys.executable, "-m", "llama2_fast", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_the_command_line_quantizes(tmp_path, quantize):
+    model = str(write_model(tmp_path, Config(32, 48, 1, 2, 2, 300, 32), version=0))
+    texts = set()
+    for package, more in (("llama2_ref", []), ("llama2_fast", ["--backend", "numpy"]), ("llama2_fast", [])):
+        command = [sys.executable, "-m", package, model, "-t", "0", "-n", "12", "--quantize", quantize, *more]
+        done = subprocess.run(command, capture_output=True, check=True)
+        assert f"as {quantize}".encode() in done.stderr
+        texts.add(done.stdout)
+    assert len(texts) == 1
+
+
+# ------------------------------------------------------------------------------------------------- code on the disk
+
+
+def test_code_is_compiled_once_and_then_loaded_without_numba(tmp_path):
+    first, second = (run(FORWARD, LLAMA2_CACHE=str(tmp_path / "cache")) for _ in range(2))
+    assert first.stdout.split()[1:] == ["True"]
+    assert second.stdout.split() == [first.stdout.split()[0], "False"]
+    assert first.stderr == second.stderr == ""
+    (path,) = (tmp_path / "cache").iterdir()
+
+    path.write_bytes(path.read_bytes()[:-1] + b"?")  # damaged: compiled again
+    assert run(FORWARD, LLAMA2_CACHE=str(tmp_path / "cache")).stdout == first.stdout
+    assert run(FORWARD, LLAMA2_CACHE=str(tmp_path / "cache")).stdout == second.stdout
+
+
+def test_two_processes_at_once(tmp_path):
+    command, environment = [sys.executable, "-c", FORWARD], os.environ | {"LLAMA2_CACHE": str(tmp_path)}
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert len({process.communicate()[0].split()[0] for process in processes}) == 1
+    assert [path.suffix for path in tmp_path.iterdir()] == [".o"]
+
+
+def test_no_place_to_keep_code(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run(FORWARD, LLAMA2_CACHE=str(tmp_path / "file" / "cache"))
+    assert done.stdout.split()[1:] == ["True"]
+    assert done.stderr == ""
+
+
+def test_a_change_of_any_module_or_version_makes_new_code(tmp_path, monkeypatch):
+    import llama2_fast._simd.library as subject
+
+    copy = tmp_path / "_simd"
+    shutil.copytree(SOURCE / "_simd", copy)
+    monkeypatch.setattr(subject, "__file__", str(copy / "library.py"))
+    seen = [subject._digest()]
+    for path in sorted(copy.glob("*.py")):
+        path.write_text(path.read_text() + "\n")
+        seen.append(subject._digest())
+    monkeypatch.setattr(subject, "version", lambda name: "0.0")
+    seen.append(subject._digest())
+    monkeypatch.setattr(subject, "processor", lambda: ("another", ""))
+    seen.append(subject._digest())
+    assert len(set(seen)) == len(seen) > 12
+
+
+def test_beside_a_package_that_can_not_be_written_the_users_folder_is_used(tmp_path, monkeypatch):
+    import llama2_fast._simd.library as subject
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("LLAMA2_CACHE", raising=False)
+    beside, users = subject._folders()
+    assert beside == SOURCE / "_simd" / "__pycache__"
+    if sys.platform == "linux":
+        assert users == tmp_path / "llama2_twins"
+    (tmp_path / "file").write_text("")
+    assert not subject._write(tmp_path / "file" / "x.o", b"code", {})
+    assert subject._write(users / "x.o", b"code", {"run_step": "f"})
+    assert subject._read(users / "x.o") == (b"code", {"run_step": "f"})
+    for damaged in (b"", b"{}\n", b"[]\n", json.dumps({"sha256": "0", "symbols": {}}).encode() + b"\ncode"):
+        (users / "x.o").write_bytes(damaged)
+        assert subject._read(users / "x.o") is None
+
+
+# ------------------------------------------------------------------------------------------------------ instructions
+
+ASSEMBLY = """
+import sys
+import llvmlite.binding as llvm
+from llama2_fast._simd import system, target
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+system.add_symbols()
+triple, name, features = sys.argv[1:]
+target.processor = lambda: (name, features)
+from llama2_fast._simd import build
+print(build.emit(build.compile_module()[0], triple, name, features, assembly=True))
+"""
+X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+
+
+@pytest.mark.parametrize(
+    ("triple", "name", "features", "expected", "absent"),
+    [
+        (X86, "icelake-server", "+avx512f,+avx512bw,+avx512vl,+avx512vnni,+avx2,+fma,+sse2", ["vpdpbusd", "%zmm"], []),
+        (X86, "znver3", "+avx2,+fma,+ssse3,+sse2", ["vpmaddubsw", "vfmadd231ps", "%ymm"], ["%zmm"]),
+        (X86, "x86-64", "+ssse3,+sse2", ["pmaddubsw", "pmaddwd"], ["%ymm"]),
+        (ARM, "neoverse-n1", "+neon,+dotprod", ["sdot", "fmla"], []),
+        (ARM, "cortex-a57", "+neon", ["smull", "fmla"], ["sdot"]),
+    ],
+    ids=["vnni", "avx2", "ssse3", "dotprod", "neon"],
+)
+def test_processors_get_their_own_instructions(triple, name, features, expected, absent):
+    """What runs elsewhere can at least be read here. No library is called where the processor has fma."""
+    command = [sys.executable, "-c", ASSEMBLY, triple, name, features]
+    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "run_step" in assembly
+    assert all(word in assembly for word in expected)
+    assert not any(word in assembly for word in absent)
+    assert ("fmaf" in assembly) == ("+fma" not in features and triple == X86)
+
+
+# ------------------------------------------------------------------------------------------------------------- threads
+
+
+def test_a_team_runs_everyone():
+    team, seen = Team(4), []
+    for _ in range(50):
+        team.run(seen.append, lambda: None)
+    assert sorted(seen) == [0] * 50 + [1] * 50 + [2] * 50 + [3] * 50
+
+
+def test_an_interrupted_pass_is_aborted_and_the_next_one_runs():
+    team, aborted, seen = Team(3), threading.Event(), []
+
+    def work(me):
+        if me == 0:
+            raise KeyboardInterrupt
+        aborted.wait(10)  # as at a barrier
+
+    with pytest.raises(KeyboardInterrupt):
+        team.run(work, aborted.set)
+    assert aborted.is_set()
+    team.run(seen.append, lambda: None)
+    assert sorted(seen) == [0, 1, 2]
+
+
+def test_barriers_let_go_of_an_aborted_pass():
+    """Thread 1 of a real pass comes alone, and must leave when the pass is aborted."""
+    twins = random_twins(CONFIG, 1)
+    model = llama2_fast.Transformer(CONFIG, twins.fast, threads=2, backend="simd")
+    model.forward([1], model.new_cache())
+    job, cache = model._job, model.new_cache()
+    job.fill([(0, [1], cache, 1)], False)
+    thread = threading.Thread(target=library().run_step, args=(job.address, 1), daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    job.abort()
+    thread.join(10)
+    assert not thread.is_alive()
+    cache = model.new_cache()
+    again = llama2_fast.Transformer(CONFIG, twins.fast, threads=1, backend="simd")
+    assert np.array_equal(model.forward([3, 4], cache), again.forward([3, 4], again.new_cache()))
+
+
+def test_ctrl_c_ends_a_long_prompt_and_the_model_goes_on():
+    code = """
+import os, signal, sys, threading, time
+sys.path.insert(0, {tests!r})
+import numpy as np
+import llama2_fast
+from models import random_twins
+config = llama2_fast.Config(256, 512, 4, 4, 4, 512, 4096)
+model = llama2_fast.Transformer(config, random_twins(config, 1).fast, threads=2, backend="simd")
+tokens = [i % 512 for i in range(4000)]
+want = model.forward(tokens[:9], model.new_cache())
+for delay in (0.01, 0.05, 0.1, 0.2):
+    cache = model.new_cache()
+    threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        model.forward(tokens, cache)
+        time.sleep(1)
+        print("too late")
+    except KeyboardInterrupt:
+        assert cache.length < 4000
+        print("interrupted")
+assert np.array_equal(model.forward(tokens[:9], model.new_cache()), want)
+"""
+    done = run(code.format(tests=str(Path(__file__).parents[1])))
+    assert done.stderr == ""
+    assert done.stdout.split("\n")[:4].count("interrupted") >= 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_starts_threads_of_its_own():
+    model = transformer(threads=3, backend="simd")
+    want = model.forward([1, 2], model.new_cache())
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(model.forward([1, 2], model.new_cache()), want) else 1)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the forked process hangs")
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_an_idle_team_takes_no_time():
+    model = transformer(threads=4, backend="simd")
+    model.forward([1, 2], model.new_cache())
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.05
+
+
+def test_several_threads_may_use_one_model():
+    model = transformer(threads=2, backend="simd")
+    want = model.forward([1, 2, 3], model.new_cache(), every=True)
+    found = []
+
+    def use():
+        for _ in range(20):
+            cache = model.new_cache()
+            found.append(np.array([model.forward([token], cache) for token in (1, 2, 3)]))
+
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 60
+    assert all(np.array_equal(each, want) for each in found)
+
+
+# -------------------------------------------------------------------------------------------------------------- batches
+
+
+def test_a_batch_is_checked_before_anything_is_done(llama2):
+    twins = random_twins(CONFIG, 1)
+    weights = twins.fast if llama2 is llama2_fast else twins.ref
+    model = llama2.Transformer(CONFIG, weights)
+    a, b = model.new_cache(), model.new_cache()
+    with pytest.raises(llama2.PromptError, match="40"):
+        model.forward_batch([([1, 2], a), ([40], b)])
+    with pytest.raises(ValueError, match="cache of its own"):
+        model.forward_batch([([1, 2], a), ([3], a)])
+    assert a.length == b.length == 0
+    assert model.forward_batch([]) == []
+    one, two = model.forward_batch([([1, 2], a), ([3], b)])
+    assert (a.length, b.length, len(one), len(two)) == (2, 1, 40, 40)
+
+
+@pytest.mark.parametrize("kind", [None, "int8"])
+def test_a_number_that_is_not_finite_is_reported_as_the_reference_does(kind):
+    """The second token of a batch's second sequence meets it: the caches keep what came before."""
+    twins = random_twins(CONFIG, 1, shared=False)
+    table = twins.fast.token_embedding_table
+    quantized = llama2_fast.quantize_weights(twins.fast, kind) if kind else twins.fast
+    broken = quantized.token_embedding_table.scale[7:8] if kind else table[7:8]
+    broken[...] = np.inf
+    messages = []
+    for backend in ("numpy", "simd"):
+        model = llama2_fast.Transformer(CONFIG, quantized, backend=backend, threads=2)
+        caches = [model.new_cache() for _ in range(2)]
+        with pytest.raises(llama2_fast.NumericsError) as caught:
+            model.forward_batch([([1, 2], caches[0]), ([3, 7, 4], caches[1])], every=True)
+        messages.append(str(caught.value))
+        assert [cache.length for cache in caches] == [2, 1]
+    assert "at position 1" in messages[0]
+    assert "token_embedding_table" in messages[0]
+    assert messages[0] == messages[1]
