@@ -19,9 +19,9 @@ test: .venv/dev
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
-# When you change what costs time: prompt and decode rate of both packages on models of several sizes.
-bench: .venv/run
-	$(BIN)/python tools/rates.py $(ARGS)
+# When you change what costs time: load time, rates and memory of the bundled model, or of ARGS='--shape stories110M'.
+bench: .venv/dev
+	$(BIN)/python -m llama2_fast bench $(ARGS)
 
 # Before every commit: format, lint and types.
 lint: .venv/dev

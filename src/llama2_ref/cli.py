@@ -5,6 +5,8 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +47,7 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
   {prog} quantize stories15M.bin stories15M.q8.bin      a quarter of the size
 """,
 }
+TOOLS = ("bench",)  # verbs that only a package with a module of that name has: HELP, EXAMPLES, add_arguments and run
 TEMPERATURE = 1.0  # as in llama2.c
 TINY_TEMPERATURE = 0.5  # of the bundled model, which has a million parameters: at 1.0 it takes too many wrong turns
 STEPS = 256  # of a text, as in llama2.c; a chat goes on to the end of the context
@@ -89,12 +92,15 @@ def main(llama2: ModuleType, argv: Sequence[str] | None = None) -> int:
 
 
 def _run(llama2: ModuleType, prog: str, argv: list[str]) -> None:
+    tools = _tools(llama2, argv)
     try:
-        args = _parser(llama2, prog).parse_args(_with_verb(argv))
+        args = _parser(llama2, prog, tools).parse_args(_with_verb(argv, tools))
     except SystemExit:  # help was asked for, and is printed
         return
     if args.version:
         print(f"{llama2.__name__} {llama2.__version__}")
+    elif args.verb in tools:
+        tools[args.verb].run(args)
     else:
         RUN[getattr(args, "mode", None) or args.verb](llama2, args)
 
@@ -131,18 +137,32 @@ def _give_up(stream: TextIO) -> None:
 # ------------------------------------------------------------------------------------------------------------ arguments
 
 
-def _with_verb(argv: list[str]) -> list[str]:
+def _tools(llama2: ModuleType, argv: list[str]) -> dict[str, ModuleType]:
+    """The tools of a package that may be needed: other verbs start without the time that it takes to import them."""
+    if argv[:1] in (["-h"], ["--help"]) or argv[:1] in [[name] for name in TOOLS]:
+        modules = {name: f"{llama2.__name__}.{name}" for name in TOOLS}
+        return {name: import_module(module) for name, module in modules.items() if find_spec(module)}
+    return {}
+
+
+def _with_verb(argv: list[str], tools: Iterable[str]) -> list[str]:
     first = argv[0] if argv else ""
-    return argv if first in VERBS or first in ("-h", "--help", "--version") else ["generate", *argv]
+    return argv if first in (*VERBS, *tools, "-h", "--help", "--version") else ["generate", *argv]
 
 
-def _parser(llama2: ModuleType, prog: str) -> Parser:
-    parser = Parser(prog, description=(llama2.__doc__ or "").split("\n")[0], **_examples(prog, *VERBS))
+def _parser(llama2: ModuleType, prog: str, tools: dict[str, ModuleType]) -> Parser:
+    examples = EXAMPLES | {name: tool.EXAMPLES for name, tool in tools.items()}
+    texts = VERBS | {name: tool.HELP for name, tool in tools.items()}
+    parser = Parser(prog, description=(llama2.__doc__ or "").split("\n")[0], **_epilog(prog, *examples.values()))
     parser.epilog = f"{parser.epilog}\n{prog} VERB --help tells the options of a verb."
     parser.add_argument("--version", action="store_true", help="tell it, and nothing else")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
-    add = {v: verbs.add_parser(v, help=text, description=text, **_examples(prog, v)) for v, text in VERBS.items()}
-    for name in ("generate", "chat", "info", "tokenize"):
+    add = {
+        v: verbs.add_parser(v, help=text, description=text, **_epilog(prog, examples[v])) for v, text in texts.items()
+    }
+    for name, tool in tools.items():
+        tool.add_arguments(add[name])
+    for name in ("generate", "chat", "info", "tokenize", *tools):
         _add_checkpoint(add[name])
     for name in ("generate", "chat", "tokenize"):
         add[name].add_argument("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint")
@@ -154,8 +174,8 @@ def _parser(llama2: ModuleType, prog: str) -> Parser:
     return parser
 
 
-def _examples(prog: str, *verbs: str) -> dict[str, Any]:
-    lines = "".join(EXAMPLES[verb] for verb in verbs).format(prog=prog)
+def _epilog(prog: str, *examples: str) -> dict[str, Any]:
+    lines = "".join(examples).format(prog=prog)
     return {"epilog": f"examples:\n{lines}", "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
