@@ -42,7 +42,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 F32, I32, I8 = Vector("F32", _FLOAT, LANES), Vector("I32", _I32, LANES), Vector("I8", _I8, 4 * LANES)
-F64, MASK = Vector("F64", _DOUBLE, 8), Vector("Mask", _BIT, LANES)
+F64, MASK, HALF = Vector("F64", _DOUBLE, 8), Vector("Mask", _BIT, LANES), Vector("Half", _FLOAT, LANES // 2)
 
 Codegen = Callable[[Any, Any, Any], Any]
 
@@ -271,6 +271,30 @@ _arithmetic(operator.truediv, F32, "fdiv")
 def fma(builder, a, b, c):
     """a * b + c in each lane, rounded once."""
     return _intrinsic(builder, f"llvm.fma.v{LANES}f32", F32.llvm, a, b, c)
+
+
+@_operation(HALF)
+def zero_half(builder):
+    """Eight float32 zeros."""
+    return _constant(HALF.llvm, 0.0)
+
+
+@_operation(HALF, types.int64)
+def load_half(builder, address):
+    """Eight float32 numbers: the first or the last lanes of a vector."""
+    return _load(builder, address, HALF.llvm, 4)
+
+
+@_operation(HALF, HALF, HALF, HALF)
+def fma_half(builder, a, b, c):
+    """a * b + c in each of eight lanes, rounded once."""
+    return _intrinsic(builder, "llvm.fma.v8f32", HALF.llvm, a, b, c)
+
+
+@_operation(types.float32, HALF, HALF)
+def total_halves(builder, low, high):
+    """The sum of all lanes of a vector in two halves: the same bits as `total` of the whole."""
+    return _tree(builder, builder.fadd(low, high), builder.fadd)
 
 
 @_operation(F64, F64, F64, F64)
