@@ -46,7 +46,7 @@ def random_weights(header: Header, kind: str | None = None) -> Weights:
     else:
         numbers = rng.integers(*((INT4_MIN, -INT4_MIN) if kind == "int4" else (-Q_MAX, Q_MAX + 1)), count, np.int8)
         numbers[ends] = np.sign(numbers[ends])
-    scale = float(dim**-0.5 / numbers.std(dtype=np.float64)) if kind else 1.0
+    scale = np.float16(dim**-0.5 / numbers.std(dtype=np.float64)) if kind else 1.0
 
     def matrix(rows: int, cols: int) -> Any:
         view = numbers[: rows * cols].reshape(rows, cols)

@@ -408,8 +408,8 @@ def find_rate(text: str) -> float | None:
 def bytes_per_token(header: Header, kind: str | None, packed: bool) -> float:
     """Bytes of weights that one decoded token reads: all matrices of the layers, and the classifier.
 
-    float32 takes 4 bytes, int8 1 and int4 1/2 (numpy: 1), and each group a scale of 4. The cache, norms and one row of
-    the embedding are left out: they are small next to that.
+    float32 takes 4 bytes, int8 1 and 4 for the scale of a group, int4 1/2 and 2 (numpy: 1 and 4). The cache, norms and
+    one row of the embedding are left out: they are small next to that.
     """
     c, total = header.config, 0.0
     shapes = {**header.shapes(), "wcls": (1, c.vocab_size, c.dim)}
@@ -418,8 +418,10 @@ def bytes_per_token(header: Header, kind: str | None, packed: bool) -> float:
         group = matrix_group_size(cols, kind) if kind else header.group_size
         if not group or cols % group:  # a group of a file that spans rows: its numbers are expanded when they are read
             each = 4.0
+        elif kind == "int4" and packed:
+            each = 0.5 + 2 / group
         else:
-            each = (0.5 if kind == "int4" and packed else 1) + 4 / group
+            each = 1 + 4 / group
         total += copies * rows * cols * each
     return total
 

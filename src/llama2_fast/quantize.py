@@ -50,9 +50,12 @@ def quantize_int4(x: Array, group_size: int) -> tuple[Array, Array]:
     groups = _groups(x, group_size)
     first = np.abs(groups).argmax(-1, keepdims=True)
     peak = np.take_along_axis(groups, first, -1)[..., 0]
-    scale = np.where(np.abs(peak) < SMALLEST_MAXIMUM, np.float32(0), peak / np.float32(INT4_MIN))
+    with np.errstate(over="ignore", under="ignore"):
+        scale = (peak / np.float32(INT4_MIN)).astype(np.float16).astype(np.float32)
+    if not np.isfinite(scale).all():
+        raise NumericsError(f"numbers must be below 2^19 to become int4 (got {np.abs(peak[~np.isfinite(scale)])[0]})")
     divisor = np.where(scale == 0, np.float32(np.inf), scale)
-    q = np.minimum(np.rint(groups / divisor[..., None]), INT4_MAX).astype(np.int8)
+    q = np.clip(np.rint(groups / divisor[..., None]), INT4_MIN, INT4_MAX).astype(np.int8)
     return q.reshape(np.shape(x)), scale
 
 

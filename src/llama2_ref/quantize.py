@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ctypes import c_float
 from math import isfinite
 from operator import mul
+from struct import pack, unpack
 from typing import Any
 
 from .errors import ConfigError, NumericsError
@@ -52,24 +53,32 @@ def quantize_int8(x: Sequence[Any], group_size: int) -> tuple[list[int], list[fl
 def quantize_int4(x: Sequence[Any], group_size: int) -> tuple[list[int], list[float]]:
     """Quantize a vector to integers in -8..7, in groups of neighbours: (n), () -> (n), (n / group_size).
 
-    m is the first of the numbers with the greatest |x| in a group, scale = float32(m / -8), so that m itself becomes -8
-    and no step is lost on the other side; q = round-half-to-even(float32(x / scale)), 7 where that is 8. Scales may
-    therefore be negative. A group whose maximum is below 127 * 2^-126 becomes scale 0 and q 0.
+    m is the first of the numbers with the greatest |x| in a group, scale = float16(m / -8), so that m itself becomes -8
+    and no step is lost on the other side; q = round-half-to-even(float32(x / scale)), at least -8 and at most 7. Scales
+    may therefore be negative; where one is 0, q is 0. They are float16 numbers as in the Q4_0 blocks of llama.cpp.
 
-    Raises what `quantize_int8` raises. Error: |scale * q - x| <= |scale| (1/2 + 8 u), but |scale| (1 + 8 u) where q is
-    7; both packages agree on every bit of q and scale.
+    Raises what `quantize_int8` raises, and NumericsError if a scale would be infinite. Error: |scale q - x| <=
+    |scale| (1/2 + 8 u) where x / scale is in -8..7; both packages agree on every bit of q and scale.
 
     >>> quantize_int4([4.0, -8.0, 0.0, 7.9], 2)
-    ([4, -8, 0, -8], [1.0, -0.9874999523162842])
+    ([4, -8, 0, -8], [1.0, -0.9873046875])
     """
     q: list[int] = []
     scales: list[float] = []
     for group in _groups(x, group_size):
-        peak = max(group, key=abs)
-        scale = _float32(peak / INT4_MIN) if abs(peak) >= SMALLEST_MAXIMUM else 0.0
+        scale = _float16(max(group, key=abs) / INT4_MIN)
         scales.append(scale)
-        q += [min(round(_float32(value / scale)), INT4_MAX) if scale else 0 for value in group]
+        steps = (round(_float32(value / scale)) if scale else 0 for value in group)
+        q += [max(INT4_MIN, min(INT4_MAX, step)) for step in steps]
     return q, scales
+
+
+def _float16(x: float) -> float:
+    """x, rounded to the nearest float16. Raises NumericsError if that is infinite."""
+    try:
+        return float(unpack("<e", pack("<e", x))[0])
+    except OverflowError:
+        raise NumericsError(f"numbers must be below 2^19 to become int4 (got {abs(x * INT4_MIN)})") from None
 
 
 def _groups(x: Sequence[Any], group_size: int) -> Iterator[list[float]]:

@@ -57,7 +57,7 @@ class Int8Matrix:
 
 @dataclass(frozen=True)
 class Int4Matrix(Int8Matrix):
-    """An Int8Matrix whose `q` are all in -8..7, so that two of them fit into a byte. All kernels are those of int8."""
+    """An Int8Matrix whose `q` are all in -8..7 and whose scales are float16 numbers. All kernels are those of int8."""
 
 
 @dataclass(frozen=True)

@@ -62,21 +62,27 @@ def test_quantize_errs_by_half_a_step(vector):
 @example((np.zeros(4, np.float32), 2))
 @example((np.array([-8.0, 0.5, 1.5, 2.5, -0.5, -1.5, 7.5, 8.0], np.float32), 8))  # ties go to even, 8 becomes 7
 @example((np.array([8.0, -8.0], np.float32), 2))  # the first of two greatest gives the sign
-@example((np.array([np.nextafter(np.float32(SMALLEST), np.float32(0)), 0, 0], np.float32), 3))
-@example((np.full(2, np.finfo(np.float32).max, np.float32), 1))
+@example((np.array([8.003, 8.003], np.float32), 2))  # the scale is rounded down: -8.003 steps become -8
+@example((np.array([2.0**-21, -(2.0**-22)], np.float32), 1))  # the least scale, and none
+@example((np.full(2, 524_000, np.float32), 1))
 def test_quantize_int4_is_equal_bit_for_bit_and_errs_by_half_a_step(vector):
     x, size = vector
+    x = np.clip(x, -524_000, 524_000)
     q, scale = fast.quantize_int4(x, size)
     q_ref, scale_ref = ref.quantize_int4(x.tolist(), size)
     assert (q.dtype, scale.dtype) == (np.int8, np.float32)
     assert q.tolist() == q_ref
     assert scale.view(np.int32).tolist() == np.array(scale_ref, np.float32).view(np.int32).tolist()
-    assert q.min() >= -8
-    assert q.max() <= 7
-    steps = q.astype(np.float64).reshape(-1, size)
-    step = np.abs(scale.astype(np.float64))[:, None]
-    error = np.where(step > 0, step * (np.where(steps == 7, 1, 0.5) + 8 * U), SMALLEST)
-    assert_close(x.reshape(-1, size), steps * scale[:, None], np.broadcast_to(error, steps.shape).copy(), "int4")
+    assert np.array_equal(scale.astype(np.float16), scale)
+    groups, step = x.astype(np.float64).reshape(-1, size), scale.astype(np.float64)[:, None]
+    steps = np.divide(groups, step, out=np.zeros_like(groups), where=step != 0)
+    expected, got = np.clip(steps, -8, 7), q.reshape(-1, size)
+    assert np.all(np.abs(got - expected) <= np.where(got == expected, 0, 0.5 + 8 * U))
+
+
+def test_what_is_too_large_for_int4(llama2):
+    with pytest.raises(llama2.NumericsError, match=r"below 2\^19 to become int4 \(got 600000"):
+        llama2.kernels.quantize_int4(np.array([1, -6e5], np.float32), 2)
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])

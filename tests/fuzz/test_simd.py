@@ -60,12 +60,12 @@ def test_bits_do_not_depend_on_what_else_is_in_the_batch(twins, kind, threads, d
     while any(cache.length < len(tokens) for cache, tokens in zip(caches, sequences, strict=True)):
         batch = []
         for i, (cache, tokens) in enumerate(zip(caches, sequences, strict=True)):
-            size = data.draw(st.integers(0, len(tokens) - cache.length), label="part")
+            left = len(tokens) - cache.length
+            size = data.draw(st.integers(0 if batch else min(1, left), left), label="part")  # somebody goes on
             if size:
                 batch.append((i, (tokens[cache.length : cache.length + size], cache)))
-        if batch:
-            for (i, _), logits in zip(batch, together.forward_batch([part for _, part in batch], True), strict=True):
-                found[i].append(logits)
+        for (i, _), logits in zip(batch, together.forward_batch([part for _, part in batch], True), strict=True):
+            found[i].append(logits)
     for got, want in zip(found, expected, strict=True):
         assert np.array_equal(bits(np.concatenate(got)), bits(want))
 
@@ -85,7 +85,7 @@ def test_bits_do_not_depend_on_tiles(kind):
 FIXED = {
     None: "c2676bd0dac890ea8e94309f5cb4f90657c1dbd66e37f9ac3f6364f4b60de0d5",
     "int8": "f56a860e1a6af55235967de7e90fc6c846974c67765b1bf0f48e8ee2b2f6b587",
-    "int4": "8bdce93b4fc69c7125093359388321d85b6d7a3f6a8551edfba7bef583468cfc",
+    "int4": "d612ef7c4fe2a462444b70f234b90cd09f67d04a13e6498929b4b55d05237388",
 }
 SCRIPT = """
 import hashlib

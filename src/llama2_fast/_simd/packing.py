@@ -45,11 +45,17 @@ def pack(matrix: Any, quantize: str | None = None) -> Packed:
 
 
 def _pack(matrix: Any) -> Packed:
-    if isinstance(matrix, Int4Matrix) and matrix.group_size <= LARGEST_INT4_GROUP:
+    if isinstance(matrix, Int4Matrix) and matrix.group_size <= LARGEST_INT4_GROUP and _is_float16(matrix.scale):
         return _pack_groups(matrix, f.INT4)
     if isinstance(matrix, Int8Matrix):
         return _pack_groups(matrix, f.INT8)
     return _pack_float(np.asarray(matrix, np.float32))
+
+
+def _is_float16(scale: Array) -> bool:
+    """Are these float16 numbers? Others are packed as int8, which takes more memory, but loses nothing."""
+    with np.errstate(over="ignore"):
+        return np.array_equal(np.asarray(scale).astype(np.float16), scale)
 
 
 def _pack_float(w: Array) -> Packed:
@@ -69,7 +75,8 @@ def _pack_groups(matrix: Int8Matrix, kind: int) -> Packed:
     steps = -(-group // 4) if kind == f.INT8 else 2 * -(-group // 8)
     blocks = -(-rows // BLOCK)
     per_group = steps * 64 if kind == f.INT8 else steps * 32
-    weights, scales = np.empty((blocks, groups, per_group), np.int8), np.zeros((blocks, groups, BLOCK), np.float32)
+    weights = np.empty((blocks, groups, per_group), np.int8)
+    scales = np.zeros((blocks, groups, BLOCK), np.float32 if kind == f.INT8 else np.float16)
     pack_slab = _interleave if kind == f.INT8 else _interleave_nibbles
     for part in _slabs(blocks, BLOCK * cols):
         some = slice(part.start * BLOCK, min(part.stop * BLOCK, rows))

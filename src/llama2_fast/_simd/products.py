@@ -8,7 +8,7 @@ However many vectors, rows and threads there are, one number of the result is co
 
 Tiles only decide what is computed next to what. Packed matrices hold blocks of 16 rows, so that a lane is a row: in a
 group, step by step, four columns of each of the 16 rows (int8), or eight, the second four in the upper half of the
-bytes (int4).
+bytes (int4). Scales are float32 (int8) or float16 (int4).
 """
 
 import numpy as np
@@ -27,11 +27,11 @@ from .vectors import (
     int_at,
     load,
     load_bytes,
+    load_float16,
     load_half,
     low_nibbles,
     nibble_start,
     nibble_sums,
-    prefetch,
     put_float,
     splat,
     splat4,
@@ -65,7 +65,7 @@ def product(m, first, last, x, x_stride, quants, quant_stride, scales, sums, gro
     bytes_in_block = groups * steps * 64 if kind == INT8 else groups * steps * 32
     for block in range(first // BLOCK, (last + BLOCK - 1) // BLOCK):
         w = int_at(m + WEIGHTS) + block * bytes_in_block
-        w_scales = int_at(m + SCALES) + block * groups * 64
+        w_scales = int_at(m + SCALES) + block * groups * (64 if kind == INT8 else 32)
         to = out + block * 64
         t = 0
         while t + TOKENS <= count:
@@ -172,7 +172,7 @@ def _float_tile(w, stride, x, x_stride, out, out_stride):
     The first eight lanes of a stretch of columns, then the last eight: twelve sums at a time, which is what the
     registers of AVX2 and NEON hold. A stretch of all that is read stays in the first cache.
     """
-    o, next_x = zero_half(), x + 3 * x_stride
+    o = zero_half()
     low, high = (o, o, o, o, o, o, o, o, o, o, o, o), (o, o, o, o, o, o, o, o, o, o, o, o)
     for start in range(0, stride, _STRETCH):
         end = start + _STRETCH if start + _STRETCH < stride else stride
@@ -270,7 +270,7 @@ def _int4_block(w, w_scales, groups, steps, q, scales, sums, out):
             w += 64
             q += 8
         exact = nibble_sums(n) - splat_int(int32_at(sums + g * 4) * _EIGHT)
-        so_far = fma(to_float(exact) * load(w_scales + g * 64), splat(float_at(scales + g * 4)), so_far)
+        so_far = fma(to_float(exact) * load_float16(w_scales + g * 32), splat(float_at(scales + g * 4)), so_far)
     store(out, so_far)
 
 
@@ -294,7 +294,7 @@ def _int4_tile(w, w_scales, groups, steps, q, stride, scales, sums, group_stride
             n2 = dot4_nibbles(n2, high, splat4(q2 + i + 4))
             n3 = dot4_nibbles(n3, high, splat4(q3 + i + 4))
             w += 64
-        s, k, scale = sums + g * 4, scales + g * 4, load(w_scales + g * 64)
+        s, k, scale = sums + g * 4, scales + g * 4, load_float16(w_scales + g * 32)
         f0 = _add_group(f0, n0, s, k, scale)
         f1 = _add_group(f1, n1, s + group_stride, k + group_stride, scale)
         f2 = _add_group(f2, n2, s + 2 * group_stride, k + 2 * group_stride, scale)

@@ -18,6 +18,8 @@ from .vectors import (
     double_at,
     float_at,
     int_at,
+    lane,
+    load_float16,
     put_float,
     relax,
     yield_core,
@@ -98,16 +100,20 @@ def _embed_row(m, token, dim, out):
     if kind == f.FLOAT32:
         copy(weights + token * int_at(m + f.COLS) * 4, dim, out)
         return
-    block, lane = token // BLOCK, token % BLOCK
+    block, row = token // BLOCK, token % BLOCK
     groups, group, steps = int_at(m + f.GROUPS), int_at(m + f.GROUP), int_at(m + f.STEPS)
     for g in range(groups):
-        scale = float_at(int_at(m + f.SCALES) + ((block * groups + g) * BLOCK + lane) * 4)
+        at = int_at(m + f.SCALES)
+        if kind == f.INT8:
+            scale = float_at(at + ((block * groups + g) * BLOCK + row) * 4)
+        else:
+            scale = lane(load_float16(at + (block * groups + g) * BLOCK * 2), row)
         first = (block * groups + g) * steps
         for i in range(group):
             if kind == f.INT8:
-                q = byte_at(weights + (first + i // 4) * VECTOR + lane * 4 + i % 4)
+                q = byte_at(weights + (first + i // 4) * VECTOR + row * 4 + i % 4)
             else:
-                packed = byte_at(weights + (first // 2 + i // 8) * VECTOR + lane * 4 + i % 4)
+                packed = byte_at(weights + (first // 2 + i // 8) * VECTOR + row * 4 + i % 4)
                 q = ((packed >> 4) & 15 if i % 8 >= 4 else packed & 15) - 8
             put_float(out + (g * group + i) * 4, f32(q) * scale)
 

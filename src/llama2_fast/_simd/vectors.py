@@ -141,6 +141,24 @@ def store(builder, address, value):
     _store(builder, address, value, 4)
 
 
+@_operation(F32, types.int64)
+def load_float16(builder, address):
+    """16 finite float16 numbers, as float32: exact, by shifts and one product where there is no instruction for it."""
+    if has("f16c") or has("avx512f") or has("neon"):
+        return builder.fpext(_load(builder, address, ir.VectorType(ir.HalfType(), LANES), 2), F32.llvm)
+    bits = builder.zext(_load(builder, address, ir.VectorType(_I16, LANES), 2), I32.llvm)
+    sign = builder.shl(builder.and_(bits, _constant(I32.llvm, 0x8000)), _constant(I32.llvm, 16))
+    size = builder.shl(builder.and_(bits, _constant(I32.llvm, 0x7FFF)), _constant(I32.llvm, 13))
+    size = builder.fmul(builder.bitcast(size, F32.llvm), _constant(F32.llvm, 2.0**112))  # another bias of the exponent
+    return builder.bitcast(builder.or_(builder.bitcast(size, I32.llvm), sign), F32.llvm)
+
+
+@_operation(types.float32, F32, types.int64)
+def lane(builder, a, i):
+    """One lane."""
+    return builder.extract_element(a, builder.trunc(i, _I32))
+
+
 @_operation(I8, types.int64)
 def load_bytes(builder, address):
     """64 bytes."""
