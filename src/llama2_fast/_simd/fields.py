@@ -37,6 +37,9 @@ for _ in range(7):
 ABORTED = _job.take()  # not 0: nobody is waited for any more
 for _ in range(7):
     _job.take()
+CLAIMED = _job.take()  # parts of the classifier that threads have taken so far
+for _ in range(7):
+    _job.take()
 TEAM = _job.take()  # number of threads
 COUNT = _job.take()  # rows of the batch
 WANTED = _job.take()  # rows whose logits are wanted

@@ -32,6 +32,7 @@ from .vectors import (
     low_nibbles,
     nibble_start,
     nibble_sums,
+    prefetch,
     put_float,
     splat,
     splat4,
@@ -153,7 +154,12 @@ def _four_dots(w, stride, x, out):
     """Four rows times one vector."""
     w1, w2, w3 = w + stride, w + 2 * stride, w + 3 * stride
     a, b, c, d = zero(), zero(), zero(), zero()
+    ahead = w + 4 * stride
     for j in range(0, stride, 64):
+        prefetch(ahead + j)
+        prefetch(ahead + stride + j)
+        prefetch(ahead + 2 * stride + j)
+        prefetch(ahead + 3 * stride + j)
         v = load(x + j)
         a = fma(load(w + j), v, a)
         b = fma(load(w1 + j), v, b)

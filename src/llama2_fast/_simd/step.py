@@ -25,6 +25,7 @@ from .vectors import (
     yield_core,
 )
 
+_PART = 128  # rows of the classifier that a thread takes at a time
 _SPINS = 4000  # rounds of waiting after which a thread lets others have its core
 f32 = np.float32
 
@@ -174,7 +175,7 @@ def _logits(job, me, wanted, met):
     _tap(job, me, layers, 0, f.H, f.STRIDE_D, wanted, dim)
     stride = int_at(job + f.STRIDE_D)
     out, wide = int_at(job + f.LOGITS), int_at(job + f.STRIDE_LOGITS)
-    _products(job, me, m, int_at(job + f.H) + _own(me, wanted) * stride, stride, wanted, out, wide)
+    _classify(job, me, m, int_at(job + f.H) + _own(me, wanted) * stride, stride, wanted, out, wide)
     _meet(job, met)
     _tap(job, me, layers, 1, f.LOGITS, f.STRIDE_LOGITS, wanted, int_at(m + f.ROWS))
 
@@ -221,6 +222,23 @@ def _quantize_row(job, m, x, to, row):
 def _products(job, me, m, x, stride, count, out, out_stride):
     """This thread's rows of a matrix times all vectors x, or what _norm or _prepare has made of them."""
     first, last = _share(job, me, int_at(m + f.ROWS))
+    _part(job, me, m, first, last, x, stride, count, out, out_stride)
+
+
+@jit
+def _classify(job, me, m, x, stride, count, out, out_stride):
+    """The classifier times all vectors. It is large, and a pass ends with it: whoever is free takes the next rows."""
+    rows = int_at(m + f.ROWS)
+    first = atomic_add(job + f.CLAIMED, 1) * _PART
+    while first < rows:
+        last = first + _PART if first + _PART < rows else rows
+        _part(job, me, m, first, last, x, stride, count, out, out_stride)
+        first = atomic_add(job + f.CLAIMED, 1) * _PART
+
+
+@jit
+def _part(job, me, m, first, last, x, stride, count, out, out_stride):
+    """Some rows of a matrix times all vectors."""
     own = _own(me, count)
     quant_stride, group_stride = int_at(job + f.STRIDE_QUANTS), int_at(job + f.STRIDE_GROUPS)
     quants = int_at(job + f.QUANTS) + own * quant_stride

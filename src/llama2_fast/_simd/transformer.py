@@ -222,7 +222,9 @@ class _Job:
         self.logits = np.empty((wanted, _padded(self._config.vocab_size)), np.float32)
         buffers = _tap_buffers(self._config, count, wanted) if taps else {}
         self._taps = np.array([each.ctypes.data for each in buffers.values()], np.int64)
-        self._set(ARRIVED=0, ABORTED=0, COUNT=count, WANTED=wanted, TAPS=self._taps.ctypes.data if taps else 0)
+        self._set(
+            ARRIVED=0, ABORTED=0, CLAIMED=0, COUNT=count, WANTED=wanted, TAPS=self._taps.ctypes.data if taps else 0
+        )
         self._set(LOGITS=self.logits.ctypes.data, STRIDE_LOGITS=self.logits.strides[0])
         return buffers
 
