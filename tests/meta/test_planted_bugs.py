@@ -5,7 +5,12 @@ worth its time, however green it is.
 """
 
 import operator
+import os
+import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 import hypothesis
@@ -166,7 +171,11 @@ def _stale(self, layer, position, key, value):
 
 
 STORE = transformer.KVCache.store
-TRANSFORMER = test_transformer.test_every_buffer_keeps_its_bound
+
+
+def whole_models():
+    test_transformer.test_every_buffer_keeps_its_bound(backend="numpy")
+
 
 BUGS = {
     "matmul drops the last column": (
@@ -371,14 +380,14 @@ BUGS = {
         ),
         test_tokenizer.test_encoding_is_equal,
     ),
-    "w1 and w3 are swapped": (lambda: swapped_weights("w1", "w3"), TRANSFORMER),
-    "wq and wo are swapped": (lambda: swapped_weights("wq", "wo"), TRANSFORMER),
-    "the norms of a layer are swapped": (lambda: swapped_weights("rms_att_weight", "rms_ffn_weight"), TRANSFORMER),
-    "the residual is left out": (lambda: kernel("add", _no_residual), TRANSFORMER),
-    "a stale row stays in the cache": (lambda: method(transformer.KVCache, "store", _stale), TRANSFORMER),
+    "w1 and w3 are swapped": (lambda: swapped_weights("w1", "w3"), whole_models),
+    "wq and wo are swapped": (lambda: swapped_weights("wq", "wo"), whole_models),
+    "the norms of a layer are swapped": (lambda: swapped_weights("rms_att_weight", "rms_ffn_weight"), whole_models),
+    "the residual is left out": (lambda: kernel("add", _no_residual), whole_models),
+    "a stale row stays in the cache": (lambda: method(transformer.KVCache, "store", _stale), whole_models),
     "positions begin anew with every part of a prompt": (
         lambda: kernel("rope_table", lambda p, e, t: good["rope_table"](np.asarray(p) - np.min(p), e, t)),
-        TRANSFORMER,
+        whole_models,
     ),
 }
 
@@ -407,3 +416,41 @@ def test_a_planted_bug_is_caught(name):
 def test_nothing_is_caught_where_nothing_is_planted(test):
     with np.errstate(all="ignore"):
         test()
+
+
+# What is planted in the source of the compiled engine: file, text, another one, and the kind of weights that shows it.
+COMPILED = {
+    "keys of the wrong head": ("step.py", "head // (heads // kv_heads)", "head % kv_heads", None),
+    "a later position is seen": ("step.py", "position + 1, size", "position + 2, size", None),
+    "a residual is left out": ("layers.py", "load(x + i) + load(y + i)", "load(y + i)", None),
+    "the scale of attention is left out": ("layers.py", "float_at(q + i * 4) * scale", "float_at(q + i * 4)", None),
+    "the last stretch of a row is left out": ("products.py", "range(0, length, 64)", "range(0, length - 64, 64)", None),
+    "int8 takes the scale of the first group": ("products.py", "load(w_scales + g * 64)", "load(w_scales)", "int8"),
+    "int4 forgets that its numbers are moved": ("products.py", "* _EIGHT)", "* (_EIGHT - _EIGHT))", "int4"),
+}
+RUN = """
+from fuzz import test_transformer as t
+if {kind!r} is None:
+    t.test_every_buffer_keeps_its_bound(backend="simd")
+else:
+    t.test_every_buffer_of_a_quantized_model_keeps_its_bound(backend="simd", kind={kind!r})
+"""
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_bug_planted_in_the_compiled_engine_is_caught(tmp_path, name):
+    pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
+    file, right, wrong, kind = COMPILED[name]
+    source = Path(llama2_fast.__file__).parents[1]
+    for package in ("llama2_ref", "llama2_fast"):
+        shutil.copytree(source / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "llama2_fast" / "_simd" / file
+    text = path.read_text()
+    assert right in text
+    path.write_text(text.replace(right, wrong))
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": paths, "LLAMA2_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", RUN.format(kind=kind)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr

@@ -49,6 +49,7 @@ BLOCK = 16  # rows
 TOKENS = 4  # vectors in a tile of packed matrices
 _EIGHT = np.int32(8)
 _CACHE = 2**18  # bytes of vectors that stay in the second cache
+_AHEAD = 2**12  # bytes of a packed matrix that are asked for before they are needed
 _STRETCH = 2**12  # bytes of a row at a time, times seven for all rows and vectors of a tile
 
 
@@ -224,6 +225,7 @@ def _int8_block(w, w_scales, groups, steps, q, scales, sums, out):
     for g in range(groups):
         n = dot_start(int32_at(sums + g * 4))
         for _ in range(steps):
+            prefetch(w + _AHEAD)
             n = dot4(n, load_bytes(w), splat4(q))
             w += 64
             q += 4
@@ -270,6 +272,7 @@ def _int4_block(w, w_scales, groups, steps, q, scales, sums, out):
     for g in range(groups):
         n = nibble_start()
         for _ in range(steps // 2):
+            prefetch(w + _AHEAD)
             v = load_bytes(w)
             n = dot4_nibbles(n, low_nibbles(v), splat4(q))
             n = dot4_nibbles(n, high_nibbles(v), splat4(q + 4))

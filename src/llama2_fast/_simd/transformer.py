@@ -41,6 +41,8 @@ class KVCache(numpy_engine.KVCache):
         self._config = config
         self._keys = np.zeros((config.n_layers, config.n_kv_heads, 0, config.head_size, VECTOR), np.float32)
         self._values = np.zeros((config.n_layers, config.n_kv_heads, 0, _padded(config.head_size)), np.float32)
+        self.capacity = 0  # positions that there is room for
+        self.addresses = 0, 0  # of keys and values
 
     @property
     def keys(self) -> Array:
@@ -53,16 +55,6 @@ class KVCache(numpy_engine.KVCache):
         """(L, length, K*E), a copy."""
         heads = self._values[:, :, : self.length, : self._config.head_size]
         return heads.transpose(0, 2, 1, 3).reshape(len(heads), self.length, -1)
-
-    @property
-    def capacity(self) -> int:
-        """Positions that there is room for."""
-        return self._values.shape[2]
-
-    @property
-    def addresses(self) -> tuple[int, int]:
-        """Of keys and values."""
-        return self._keys.ctypes.data, self._values.ctypes.data
 
     def store(self, layer: int, position: int, key: Array, value: Array) -> None:
         """Put the rows of tokens, (T, K*E), at the position of the first one."""
@@ -82,6 +74,7 @@ class KVCache(numpy_engine.KVCache):
             new = np.zeros((*old.shape[:2], axis_length, *old.shape[3:]), np.float32)
             new[:, :, : old.shape[2]] = old
             setattr(self, name, new)
+        self.capacity, self.addresses = room, (self._keys.ctypes.data, self._values.ctypes.data)
 
 
 class Transformer(numpy_engine.Transformer):
@@ -155,10 +148,10 @@ class Transformer(numpy_engine.Transformer):
         """NumericsError for the first token that made a number that is not finite. The cache keeps those before."""
         finite = np.isfinite(logits)
         errors = self._job.errors[row : row + len(tokens)]
-        if finite.all() and not errors.any():
+        if finite.all() and not any(errors):
             return
         first = len(tokens) - len(logits)
-        for t, error in enumerate(errors.tolist()):
+        for t, error in enumerate(errors):
             if error:
                 value = np.int32(error >> 32).view(np.float32)
                 reason = f"numbers must be finite to be quantized (got {value} at index {(error & 0xFFFFFFFF) - 1})"
@@ -179,7 +172,7 @@ class _Job:
         self._config, self._matrices, self._threads = config, matrices, threads
         self._room = 0
         table = _aligned(f.JOB_SIZE)
-        self._ints, self._floats = table.view(np.int64), table.view(np.float64)
+        self._table = table.data.cast("q")
         self.address = table.ctypes.data
         self._description = np.array([m.description for m in matrices], np.int64)
         norms = np.zeros((2 * config.n_layers + 1, _padded(config.dim)), np.float32)
@@ -191,11 +184,12 @@ class _Job:
         self._set(TEAM=threads, DIM=c.dim, HIDDEN=c.hidden_dim, LAYERS=c.n_layers, HEADS=c.n_heads)
         self._set(KV_HEADS=c.n_kv_heads, HEAD_SIZE=c.head_size, FREQUENCIES=self._frequencies.ctypes.data)
         self._set(MATRICES=self._description.ctypes.data, NORMS=norms.ctypes.data)
-        self._floats[f.EPS // 8], self._floats[f.SCORE_SCALE // 8] = c.norm_eps, 1 / sqrt(c.head_size)
+        floats = table.data.cast("d")
+        floats[f.EPS // 8], floats[f.SCORE_SCALE // 8] = c.norm_eps, 1 / sqrt(c.head_size)
 
     def _set(self, **values: int) -> None:
         for name, value in values.items():
-            self._ints[getattr(f, name) // 8] = value
+            self._table[getattr(f, name) // 8] = value
 
     def abort(self) -> None:
         """Let all threads leave."""
@@ -205,28 +199,31 @@ class _Job:
         """Describe a pass. Returns the buffers for taps, where those are asked for."""
         count, wanted = sum(len(tokens) for _, tokens, _, _ in pieces), sum(piece[3] for piece in pieces)
         self._reserve(max(count, self._threads))
-        rows = self._rows
-        start = end = 0
-        for _, tokens, cache, some in pieces:
-            cache.reserve(cache.length + len(tokens))
-            part = slice(start, start + len(tokens))
-            rows[0, part] = tokens
-            rows[1, part] = np.arange(cache.length, cache.length + len(tokens))
-            rows[2, part], rows[3, part] = cache.addresses
-            rows[4, part] = cache.capacity
-            start += len(tokens)
-            rows[5, end : end + some] = range(start - some, start)
-            end += some
-        self.errors = rows[6, :count]
-        self.errors[:] = 0
+        self._fill_rows(pieces)
         self.logits = np.empty((wanted, _padded(self._config.vocab_size)), np.float32)
         buffers = _tap_buffers(self._config, count, wanted) if taps else {}
         self._taps = np.array([each.ctypes.data for each in buffers.values()], np.int64)
-        self._set(
-            ARRIVED=0, ABORTED=0, CLAIMED=0, COUNT=count, WANTED=wanted, TAPS=self._taps.ctypes.data if taps else 0
-        )
-        self._set(LOGITS=self.logits.ctypes.data, STRIDE_LOGITS=self.logits.strides[0])
+        table = self._table
+        table[f.ARRIVED // 8] = table[f.ABORTED // 8] = table[f.CLAIMED // 8] = 0
+        table[f.COUNT // 8], table[f.WANTED // 8] = count, wanted
+        table[f.TAPS // 8] = self._taps.ctypes.data if taps else 0
+        table[f.LOGITS // 8], table[f.STRIDE_LOGITS // 8] = self.logits.ctypes.data, self.logits.strides[0]
         return buffers
+
+    def _fill_rows(self, pieces: list[Piece]) -> None:
+        """A row for each token. (Plain assignments: for a single token they are faster than numpy's.)"""
+        all_tokens, positions, keys, values, capacities, wanted_rows, errors = self._rows
+        row = end = 0
+        for _, tokens, cache, wanted in pieces:
+            cache.reserve(cache.length + len(tokens))
+            for position, token in enumerate(tokens, cache.length):
+                all_tokens[row], positions[row], capacities[row], errors[row] = token, position, cache.capacity, 0
+                keys[row], values[row] = cache.addresses
+                row += 1
+            for wanted_row in range(row - wanted, row):
+                wanted_rows[end] = wanted_row
+                end += 1
+        self.errors = errors
 
     def _reserve(self, room: int) -> None:
         """Make buffers for so many rows."""
@@ -247,9 +244,10 @@ class _Job:
         sizes["SCORES"] = self._threads * strides["SCORES"] + LINE
         self._buffers = {name: _aligned(size) for name, size in sizes.items()}
         self._set(**{name: buffer.ctypes.data for name, buffer in self._buffers.items()})
-        self._rows = np.zeros((7, room), np.int64)
         names = ("TOKENS", "POSITIONS", "KEYS", "VALUES", "CAPACITIES", "WANTED_ROWS", "ERRORS")
-        self._set(**{name: row.ctypes.data for name, row in zip(names, self._rows, strict=True)})
+        rows = np.zeros((len(names), room), np.int64)
+        self._rows = [row.data for row in rows]
+        self._set(**{name: row.ctypes.data for name, row in zip(names, rows, strict=True)})
 
 
 def _padded(n: int) -> int:
