@@ -429,11 +429,19 @@ COMPILED = {
     "int4 forgets that its numbers are moved": ("products.py", "* _EIGHT)", "* (_EIGHT - _EIGHT))", "int4"),
 }
 RUN = """
+import hypothesis
+from hypothesis import HealthCheck, Phase
+hypothesis.settings.register_profile(
+    "planted", derandomize=True, deadline=None, phases=[Phase.generate], report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("planted")
 from fuzz import test_transformer as t
-if {kind!r} is None:
+kind = {kind!r}
+if kind is None:
     t.test_every_buffer_keeps_its_bound(backend="simd")
 else:
-    t.test_every_buffer_of_a_quantized_model_keeps_its_bound(backend="simd", kind={kind!r})
+    t.test_every_buffer_of_a_quantized_model_keeps_its_bound(backend="simd", kind=kind)
 """
 
 
