@@ -534,7 +534,7 @@ def _plot(report: dict[str, Any], path: str) -> bytes:
         rates = [r["decode_rate"]["best"] for r in results]
         colors = ["tab:blue" if r["backend"] else "tab:gray" for r in results]
         bars = axes.bar(range(len(results)), rates, color=colors)
-        axes.bar_label(bars, fmt="{:.3g}", padding=2)
+        axes.bar_label(bars, labels=[f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}" for rate in rates], padding=2)
         limits = [(i, r["limit"]) for i, r in enumerate(results) if r["limit"]]
         axes.hlines([y for _, y in limits], [i - 0.45 for i, _ in limits], [i + 0.45 for i, _ in limits], "tab:red")
         axes.set_xticks(range(len(results)), [f"{r['backend'] or r['program']}\n{r['weights']}" for r in results])
