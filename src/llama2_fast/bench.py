@@ -198,7 +198,6 @@ def _prepare_engine(args: argparse.Namespace) -> None:
         if args.backend == "simd":
             rule = "numba must be installed for the simd backend"
             raise MissingExtraError(f"{rule}: pip install 'llama2-twins[jit]', or use the numpy backend")
-        _say("note: numba is not installed: only numpy is measured, and bandwidth is what numpy can read")
         return
     from ._simd.library import library
 
