@@ -312,7 +312,7 @@ def test_peak_memory_is_this_process_s_own() -> None:
     """A large array counts, and not in a process that is started while it is there."""
     before, large = _measure.peak_memory(), np.ones(2**25)
     assert large.sum() == 2**25
-    assert _measure.peak_memory() > max(before, 2**28)
+    assert _measure.peak_memory() >= max(before, 2**28)  # an earlier test may have needed more
     argv = ["--quantize", "none", "--backend", "numpy", "--json", "-", *SHORT]
     done = run(llama2_fast, "bench", *argv)
     assert json.loads(done.stdout)["models"][0]["results"][0]["peak_bytes"] < 2**28
