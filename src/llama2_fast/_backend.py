@@ -19,19 +19,12 @@ def choose_backend(asked: str | None, own_kernels: bool, weights: Weights) -> st
     name = asked or os.environ.get("LLAMA2_BACKEND") or "auto"
     if name not in BACKENDS:
         raise ConfigError(f"backend must be one of {', '.join(BACKENDS)} (got {name!r})")
-    if name == "numpy":
-        return name
-    reason = _reason_against(own_kernels, weights)
-    if reason is None and not _installed():
-        if asked == "simd" or (name == "simd" and own_kernels):
-            rule = "numba must be installed for the simd backend"
-            raise MissingExtraError(f"{rule}: pip install 'llama2-twins[jit]', or use the numpy backend")
+    reason = None if name == "numpy" else _reason_against(own_kernels, weights)
+    if reason is not None and asked == "simd":
+        raise ConfigError(f"the simd backend {reason}: use the numpy backend")
+    if name == "numpy" or reason is not None:
         return "numpy"
-    if reason is not None:
-        if asked == "simd":
-            raise ConfigError(f"the simd backend {reason}: use the numpy backend")
-        return "numpy"
-    return "simd" if name == "simd" or _works() else "numpy"
+    return "simd" if engine_works(required=name == "simd") else "numpy"
 
 
 def _reason_against(own_kernels: bool, weights: Weights) -> str | None:
@@ -51,17 +44,30 @@ def _kind(matrix: Any) -> tuple[type, int]:
     return (type(matrix), matrix.group_size) if isinstance(matrix, Int8Matrix) else (object, 0)
 
 
-def _installed() -> bool:
+def installed() -> bool:
+    """Is numba there? It is not imported: its kernels may be compiled already."""
     return all(find_spec(name) is not None for name in ("numba", "llvmlite"))
 
 
-def _works() -> bool:
-    """Can the kernels be loaded here? If not, there is a warning, and numpy does as well."""
+def engine_works(required: bool) -> bool:
+    """Can the compiled kernels be loaded here?
+
+    If not, but they are `required`, MissingExtraError or ConfigError says why. Else numpy does as well: there is a
+    warning if numba is installed.
+    """
+    if not installed():
+        if required:
+            rule = "numba must be installed for the simd backend"
+            raise MissingExtraError(f"{rule}: pip install 'llama2-twins[jit]', or use the numpy backend")
+        return False
     from ._simd.library import library
 
     try:
         library()
-    except Exception as error:
-        warnings.warn(f"numba is installed, but can't be used ({error}): numpy runs the model", stacklevel=2)
+    except Exception as error:  # numba, llvmlite and LLVM raise what they like, an ImportError above all
+        reason = f"numba is installed, but can't be used ({error})"
+        if required:
+            raise ConfigError(f"{reason}: use the numpy backend") from None
+        warnings.warn(f"{reason}: numpy runs the model", stacklevel=2)
         return False
     return True

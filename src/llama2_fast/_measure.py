@@ -20,7 +20,7 @@ from llama2_ref._format import Header
 from llama2_ref.tokenizer import BOS
 
 from . import _threads, kernels
-from ._backend import _installed, _works, choose_backend
+from ._backend import choose_backend, engine_works
 from ._shapes import own_copies, random_weights, shape_header
 from .checkpoint import read_checkpoint
 from .errors import Llama2Error
@@ -108,7 +108,7 @@ def read_bandwidth(team: Any, count: int) -> tuple[float, str]:
     whole = np.ones(count // 4 + LINE, np.float32)
     start = -whole.ctypes.data % LINE // 4
     data = whole[start : start + count // 4]
-    compiled = _installed() and _works()
+    compiled = engine_works(required=False)
     read = (_compiled_reader if compiled else _numpy_reader)(data, team)
     return data.nbytes / min(_seconds(read) for _ in range(READS)), "compiled code" if compiled else "numpy"
 

@@ -31,7 +31,7 @@ from llama2_ref.cli import UsageError, _files, _say, _say_progress
 from llama2_ref.model import BUNDLED, find_tokenizer
 from llama2_ref.quantize import LAYERED, matrix_group_size
 
-from ._backend import BACKENDS, _installed
+from ._backend import BACKENDS, engine_works, installed
 from ._measure import Job
 from ._shapes import SHAPES, random_vocabulary, shape_header, write_random
 from ._threads import available_cores
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
     if len({peer.name for peer in peers}) < len(peers):
         raise UsageError(f"peers must have different names (got {', '.join(peer.name for peer in peers)})")
     _check_outputs(args)
-    _prepare_engine(args)
+    engine_works(required=args.backend == "simd")  # compiled now, lest it count as load time
     models = list(_models(args))
     kinds = [_kinds(args, model) for model in models]
     tables = []
@@ -192,23 +192,6 @@ def _suffix(path: str) -> str:
     return Path(path).suffix[1:].lower() or "png"
 
 
-def _prepare_engine(args: argparse.Namespace) -> None:
-    """Compile what is not compiled yet, with its line for the user, lest it count as load time."""
-    if not _installed():
-        if args.backend == "simd":
-            rule = "numba must be installed for the simd backend"
-            raise MissingExtraError(f"{rule}: pip install 'llama2-twins[jit]', or use the numpy backend")
-        return
-    from ._simd.library import library
-
-    try:
-        library()
-    except Exception as error:
-        if args.backend == "simd":
-            raise BenchError(f"numba is installed, but can't be used ({error}): use the numpy backend") from None
-        _say(f"note: numba is installed, but can't be used ({error}): bandwidth is what numpy can read")
-
-
 def _models(args: argparse.Namespace) -> Iterator[Model]:
     checkpoint, tokenizer = _files(args)
     own = {} if tokenizer is None else {"tokenizer": Path(tokenizer).absolute()}
@@ -236,7 +219,7 @@ def _measure_model(
     model: Model, kinds: Sequence[str | None], peers: Sequence[Peer], args: argparse.Namespace
 ) -> list[Result]:
     """All configurations of a model, and the peers, in turns."""
-    engines = (["numpy", "simd"] if _installed() else ["numpy"]) if args.backend == "all" else [args.backend]
+    engines = (["numpy", "simd"] if installed() else ["numpy"]) if args.backend == "all" else [args.backend]
     with _folder() as folder:
         peers = _prepare_files(model, kinds, peers, folder)
         theirs = {peer: Result(peer.name, None, *_peer_weights(peer, model)) for peer in peers}

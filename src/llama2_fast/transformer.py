@@ -32,7 +32,10 @@ SMALLEST_SHARE = 2**16  # numbers below which a thread is not worth waking
 
 
 class KVCache:
-    """Keys and values of the tokens that one sequence has seen so far. As llama2_ref.KVCache, in arrays that grow."""
+    """Keys and values of the tokens that one sequence has seen so far. As llama2_ref.KVCache, in arrays that grow.
+
+    This is the one of the numpy backend; `new_cache` makes the one that suits a Transformer.
+    """
 
     def __init__(self, config: Config) -> None:
         self.length = 0

@@ -28,7 +28,7 @@ SHORT = ("--rounds", "1", "--steps", "3", "--prompt", "4")
 RATE = "import sys; print('x', sys.argv[1:]); print('generated12achieved tok/s: 250.5', file=sys.stderr)"
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
-simd = pytest.mark.skipif(not bench._installed(), reason="needs numba")
+simd = pytest.mark.skipif(not bench.installed(), reason="needs numba")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_everything_is_measured(ask: Ask, model: Path, tmp_path: Path) -> None:
     (found,) = report["models"]
     assert (found["name"], found["prompt"], found["steps"], report["settings"]["threads"]) == ("model.bin", 4, 3, 2)
     *ours, other = found["results"]
-    engines = ["numpy", "simd"] if bench._installed() else ["numpy"]
+    engines = ["numpy", "simd"] if bench.installed() else ["numpy"]
     assert [(r["weights"], r["backend"]) for r in ours] == [
         (w, b) for w in ("float32", "int8", "int4") for b in engines
     ]
@@ -301,7 +301,7 @@ def test_shapes_have_the_sizes_of_their_names(name: str, size: float) -> None:
 
 
 def test_bandwidth_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_measure, "_installed", lambda: False)
+    monkeypatch.setattr("llama2_fast._backend.installed", lambda: False)
     found = _measure.measure(job())
     assert found["bandwidth_by"] == "numpy"
     assert found["bandwidth"] > 0
@@ -373,7 +373,7 @@ def test_a_picture_is_of_a_known_kind(refuse: Refuse, tmp_path: Path) -> None:
 
 
 def test_simd_needs_numba(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_installed", lambda: False)
+    monkeypatch.setattr("llama2_fast._backend.installed", lambda: False)
     assert "pip install 'llama2-twins[jit]'" in refuse("--backend", "simd")
 
 

@@ -15,6 +15,8 @@ import pytest
 
 import llama2_fast
 import llama2_ref
+from fuzz.taps import assert_taps_within
+from llama2_ref.quantize import map_matrices
 from models import random_twins, write_model
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
@@ -78,8 +80,7 @@ def test_weights_of_several_kinds_run_in_numpy():
         llama2_fast.Transformer(CONFIG, weights, backend="simd")
 
 
-def test_without_numba_numpy_runs_the_model(tmp_path):
-    """A folder with a broken numba stands for none at all: import system and all."""
+def test_without_numba_numpy_runs_the_model():
     hide = "import sys; sys.modules['numba'] = None; import llama2_fast\n"
     ask = "m = llama2_fast.load({}); print(m.transformer.backend)"
     assert run(hide + ask.format("")).stdout.strip() == "numpy"
@@ -94,6 +95,36 @@ def test_a_numba_that_does_not_work_is_not_used(monkeypatch):
     monkeypatch.setattr("llama2_fast._simd.library.library", broken)
     with pytest.warns(UserWarning, match="needs another numpy"):
         assert transformer().backend == "numpy"
+
+
+def test_a_numba_that_does_not_work_is_refused_where_it_is_asked_for(tmp_path):
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('numba needs another numpy')")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": paths, "LLAMA2_CACHE": str(tmp_path / "cache")}
+    for arguments in (["--backend", "simd"], ["bench", "--backend", "simd"]):
+        command = [sys.executable, "-m", "llama2_fast", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "can't be used (numba needs another numpy): use the numpy backend" in done.stderr
+
+
+def test_more_threads_than_there_can_be(monkeypatch):
+    command = [sys.executable, "-m", "llama2_fast", "--threads", "1000000", "--backend", "simd", "-n", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "python -m llama2_fast: threads must be at most 1024 (got 1000000)\n"
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    model = transformer(threads=3, backend="simd")
+    with pytest.raises(llama2_fast.ConfigError, match=r"at most 1 here, since the system starts no more \(got 3\)"):
+        model.forward([1], model.new_cache())
+    monkeypatch.undo()
+    model.forward([1], model.new_cache())
 
 
 @pytest.mark.parametrize("arguments", [["--backend", "cuda"], ["--threads", "0"], ["--quantize", "int3"]])
@@ -115,6 +146,57 @@ def test_the_command_line_quantizes(tmp_path, quantize):
         assert f"as {quantize}".encode() in done.stderr
         texts.add(done.stdout)
     assert len(texts) == 1
+
+
+# --------------------------------------------------------------------------------------------- what must not be trusted
+
+
+def test_a_long_context_takes_memory_only_as_it_is_used():
+    """The context is a number in a file, which nothing holds to the size of that file."""
+    config = Config(16, 24, 1, 2, 1, 40, 2**31 - 1)
+    model = llama2_fast.Transformer(config, random_twins(config, 1).fast, threads=2, backend="simd")
+    cache = model.new_cache()
+    for _ in range(3):
+        model.forward([1] * 20, cache)
+    assert sum(buffer.nbytes for buffer in model._job._buffers.values()) < 2**20
+
+
+def test_matrices_of_another_size_are_refused():
+    """Compiled code would read behind their end."""
+    twins = random_twins(CONFIG, 1)
+    for name, wrong in (("w2", [m[:8] for m in twins.fast.w2]), ("wcls", twins.fast.wcls[:, :8].copy())):
+        weights = llama2_fast.Weights(**(vars(twins.fast) | {name: wrong}))
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            llama2_fast.Transformer(CONFIG, weights, backend="simd")
+
+
+def test_a_cache_of_another_engine_or_model_is_refused():
+    model = transformer(backend="simd")
+    other = Config(16, 24, 3, 2, 2, 40, 32)
+    theirs = llama2_fast.Transformer(other, random_twins(other, 1).fast, backend="simd").new_cache()
+    for cache in (transformer(backend="numpy").new_cache(), theirs):
+        with pytest.raises(ValueError, match="new_cache"):
+            model.forward([1], cache)
+
+
+def test_int4_matrices_of_a_layer_may_differ_in_their_scales():
+    """Scales that are no float16 numbers are packed as int8: vectors quantized once must suit both."""
+    config = Config(36, 43, 1, 6, 2, 31, 16)
+    weights = llama2_fast.quantize_weights(random_twins(config, 1).fast, "int4")
+    scaled = [llama2_fast.Int4Matrix(m.q, m.scale * np.float32(1 + 2.0**-13)) for m in weights.wk]
+    weights = llama2_fast.Weights(**(vars(weights) | {"wk": scaled}))
+    model, taps = llama2_fast.Transformer(config, weights, backend="simd"), llama2_fast.Taps()
+    model.forward([1, 2, 3], model.new_cache(), every=True, taps=taps)
+    reference = as_lists(weights)
+    assert_taps_within(config, reference, [1, 2, 3], taps)
+
+
+def as_lists(weights):
+    """Quantized weights as the reference holds them."""
+    convert = lambda m: llama2_ref.Int4Matrix(m.q.tolist(), m.scale.tolist())  # noqa: E731
+    views = map_matrices(weights, convert)
+    norms = ("rms_att_weight", "rms_ffn_weight", "rms_final_weight")
+    return llama2_ref.Weights(**(vars(views) | {name: getattr(weights, name).tolist() for name in norms}))
 
 
 # ------------------------------------------------------------------------------------------------- code on the disk

@@ -6,16 +6,15 @@ import llvmlite.binding as llvm
 from numba import types
 
 from . import entries
+from .fields import ENTRIES
 from .jit import link
 from .target import processor
-
-ARGUMENTS = {"run_step": 2, "run_exp": 3, "run_cos_sin": 3, "run_read": 3}  # 64-bit integers
 
 
 def compile_module() -> tuple[str, dict[str, str]]:
     """LLVM's text of all entries, and the symbol of each."""
     symbols, libraries = {}, []
-    for name, count in ARGUMENTS.items():
+    for name, count in ENTRIES.items():
         function = getattr(entries, name)
         signature = (types.int64,) * count
         function.compile(signature)

@@ -5,7 +5,8 @@ exp of float32: at most EXP_ULPS = 1.05 units in the last place from the exact v
 Elementary Functions, 1980, chapter 6), the rest is a polynomial through the Chebyshev nodes of [-ln 2 / 2, ln 2 / 2].
 
 cos and sin of float64: reduced by multiples of pi/2 with a constant of three parts and fused multiply-add, then Taylor
-polynomials of degree 17 and 16, whose remainder is below 2^-57. Absolute error about 2^-52 for angles up to 2^20.
+polynomials of degree 17 and 16, whose remainder is below 2^-57. Absolute error: 2^-52 for angles up to 2^20, 2^-51
+up to 2^31 (measured by the same tests).
 """
 
 from math import factorial
@@ -62,8 +63,8 @@ def cos_sin(x):
     r = fma_scalar(-turns, _PI_2[1], r)
     r = fma_scalar(-turns, _PI_2[2], r)
     square = r * r
-    sine = fma_scalar(_odd(square) * square, r, r)
-    cosine = fma_scalar(_even(square), square, 1.0)
+    sine = fma_scalar(_polynomial(_SIN, square) * square, r, r)
+    cosine = fma_scalar(_polynomial(_COS, square), square, 1.0)
     quarter = np.int64(turns) & 3
     if quarter == 0:
         return cosine, sine
@@ -75,16 +76,9 @@ def cos_sin(x):
 
 
 @jit
-def _odd(square):
-    p = _SIN[7]
+def _polynomial(coefficients, x):
+    """Of degree 7, from the lowest coefficient to the highest."""
+    p = coefficients[7]
     for i in range(6, -1, -1):
-        p = fma_scalar(p, square, _SIN[i])
-    return p
-
-
-@jit
-def _even(square):
-    p = _COS[7]
-    for i in range(6, -1, -1):
-        p = fma_scalar(p, square, _COS[i])
+        p = fma_scalar(p, x, coefficients[i])
     return p

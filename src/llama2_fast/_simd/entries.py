@@ -3,7 +3,7 @@
 from .elementary import cos_sin, exp
 from .jit import jit
 from .step import step
-from .vectors import F32, double_at, load, put_double, store, total, zero  # noqa: F401
+from .vectors import double_at, load, put_double, store, zero
 
 
 @jit

@@ -6,6 +6,7 @@ padded with zeros to whole vectors.
 """
 
 FLOAT32, INT8, INT4 = 0, 1, 2  # kinds of matrices
+LANES = 16  # numbers in a vector, rows in a block of a packed matrix, positions in a block of keys
 
 
 class _Fields:
@@ -17,6 +18,11 @@ class _Fields:
     def take(self) -> int:
         self.size += 8
         return self.size - 8
+
+    def take_line(self) -> int:
+        """For a number that threads write: it has a line of the cache for itself."""
+        self.size += 64
+        return self.size - 64
 
 
 _matrix = _Fields()
@@ -31,15 +37,9 @@ STEPS = _matrix.take()  # dot4 in a group
 MATRIX_SIZE = _matrix.size
 
 _job = _Fields()
-ARRIVED = _job.take()  # threads that have come to a barrier so far; a line of the cache of its own
-for _ in range(7):
-    _job.take()
-ABORTED = _job.take()  # not 0: nobody is waited for any more
-for _ in range(7):
-    _job.take()
-CLAIMED = _job.take()  # parts of the classifier that threads have taken so far
-for _ in range(7):
-    _job.take()
+ARRIVED = _job.take_line()  # threads that have come to a barrier so far
+ABORTED = _job.take_line()  # not 0: nobody is waited for any more
+CLAIMED = _job.take_line()  # parts of the classifier that threads have taken so far
 TEAM = _job.take()  # number of threads
 COUNT = _job.take()  # rows of the batch
 WANTED = _job.take()  # rows whose logits are wanted
@@ -51,7 +51,7 @@ MATRICES = _job.take()  # descriptions: embedding, then wq wk wv wo w1 w2 w3 of 
 NORMS = _job.take()  # (2 L + 1, D): rms_att and rms_ffn of each layer, then rms_final
 TOKENS, POSITIONS, KEYS, VALUES, CAPACITIES = (_job.take() for _ in range(5))  # (COUNT) integers each
 WANTED_ROWS = _job.take()  # (WANTED) integers
-ERRORS = _job.take()  # (COUNT) integers: 1 + index of a number that can't be quantized, and its bits above 32
+ERRORS = _job.take()  # (COUNT) integers: 1 + index of a number that can't be quantized, its bits above that
 TAPS = _job.take()  # addresses of taps, (2 + L * 9) of them, or 0
 
 # Buffers: address, then bytes between two rows.
@@ -63,6 +63,8 @@ STRIDE_D, STRIDE_KV, STRIDE_F, STRIDE_LOGITS, STRIDE_QUANTS, STRIDE_GROUPS, STRI
 )
 JOB_SIZE = _job.size
 
+ENTRIES = {"run_step": 2, "run_exp": 3, "run_cos_sin": 3, "run_read": 3}  # functions, and their 64-bit integers
+
 LAYER_MATRICES = 7
-LAYER_TAPS = ("att_norm", "q", "k", "v", "att", "x1", "ffn_norm", "gate", "out")
-LAST_TAPS = ("final_norm", "logits")
+LAYER_TAPS = ("att_norm", "q", "k", "v", "att", "x1", "ffn_norm", "gate", "out")  # then final_norm and logits
+TAPS_IN_LAYER = len(LAYER_TAPS)

@@ -6,6 +6,7 @@ Rows are padded with zeros to whole vectors, and may be read and written up to t
 import numpy as np
 
 from .elementary import cos_sin, exp
+from .fields import LANES
 from .jit import jit
 from .vectors import (
     absolute,
@@ -42,7 +43,7 @@ _ZERO, _ONE, _Q_MAX = f32(0), f32(1), f32(127)
 _LOWEST = f32(-np.inf)
 _SMALLEST_MAXIMUM = f32(127 * 2.0**-126)  # as in llama2_ref.quantize
 _ROUND = f32(1.5 * 2**23)
-VECTOR = 64  # bytes
+VECTOR = 4 * LANES  # bytes
 _AT_ONCE = 4  # vectors of a head's values that are added up together
 
 
@@ -115,7 +116,7 @@ def quantize(x, groups, group, steps, quants, scales, sums, error):
     for g in range(groups):
         start, to = x + g * group * 4, quants + g * steps * 4
         peak, odd = zero(), zero()
-        for i in range(0, group, 16):
+        for i in range(0, group, LANES):
             v = _some(start + i * 4, group - i)
             peak = choose(less(peak, absolute(v)), absolute(v), peak)
             odd = odd + (v - v)
@@ -133,7 +134,7 @@ def quantize(x, groups, group, steps, quants, scales, sums, error):
 @jit
 def _quantize_group(x, group, scale, out):
     count = splat_int(np.int32(0))
-    for i in range(0, group, 16):
+    for i in range(0, group, LANES):
         q = count - count
         if scale != _ZERO:
             q = to_int(_some(x + i * 4, group - i) / splat(scale) + splat(_ROUND) - splat(_ROUND))
@@ -168,7 +169,7 @@ def attend(q, keys, values, length, size, scale, scores, out):
     Keys are blocks of (E, 16): a lane is a position. Values are rows of E numbers, padded. `scores` has room for E
     numbers and, behind them, for the positions and one more vector, `out` for E numbers and no more.
     """
-    width = (size + 15) // 16 * VECTOR
+    width = (size + LANES - 1) // LANES * VECTOR
     query, weights = scores, scores + width
     for i in range(size):
         put_float(query + i * 4, float_at(q + i * 4) * scale)
@@ -182,17 +183,17 @@ def attend(q, keys, values, length, size, scale, scores, out):
 def _scores(query, keys, length, size, out):
     """q k of every position, and the greatest of them. Lanes behind the last one become -infinity."""
     top = splat(_LOWEST)
-    for start in range(0, length, 32):
+    for start in range(0, length, 2 * LANES):
         a, b = zero(), zero()
         block = keys + start * size * 4
-        more = start + 16 < length
+        more = start + LANES < length
         second = block + size * VECTOR if more else block
         for i in range(size):
             v = splat(float_at(query + i * 4))
             a = fma(v, load(block + i * VECTOR), a)
             b = fma(v, load(second + i * VECTOR), b)
         a = choose(first_lanes(length - start), a, splat(_LOWEST))
-        b = choose(first_lanes(length - start - 16), b, splat(_LOWEST))
+        b = choose(first_lanes(length - start - LANES), b, splat(_LOWEST))
         store(out + start * 4, a)
         store(out + start * 4 + VECTOR, b)
         a = choose(less(a, b), b, a)
@@ -217,7 +218,7 @@ def _normalize(weights, length, top):
 def _weighted(weights, values, length, size, width, out):
     """The sum of all values, each by its weight."""
     i = 0
-    while i + _AT_ONCE * 16 <= size:
+    while i + _AT_ONCE * LANES <= size:
         v = values + i * 4
         a, b, c, d = zero(), zero(), zero(), zero()
         for t in range(length):
@@ -231,7 +232,7 @@ def _weighted(weights, values, length, size, width, out):
         store(out + i * 4 + VECTOR, b)
         store(out + i * 4 + 2 * VECTOR, c)
         store(out + i * 4 + 3 * VECTOR, d)
-        i += _AT_ONCE * 16
+        i += _AT_ONCE * LANES
     while i < size:
         v = values + i * 4
         a = zero()
@@ -239,4 +240,4 @@ def _weighted(weights, values, length, size, width, out):
             a = fma(splat(float_at(weights + t * 4)), load(v), a)
             v += width
         store(out + i * 4, a)
-        i += 16
+        i += LANES

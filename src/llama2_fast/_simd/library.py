@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -20,6 +19,10 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from llama2_ref._files import write_whole
+
+from ..errors import CheckpointError
+from .fields import ENTRIES
 from .system import add_symbols
 from .target import processor
 
@@ -35,14 +38,15 @@ class Library:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self._addresses = {name: self._engine.get_function_address(symbol) for name, symbol in symbols.items()}
-        self.run_step = self._function("run_step", 2)
-        self.run_exp = self._function("run_exp", 3)
-        self.run_cos_sin = self._function("run_cos_sin", 3)
-        self.run_read = self._function("run_read", 3)
+        self.run_step = self._function("run_step")
+        self.run_exp = self._function("run_exp")
+        self.run_cos_sin = self._function("run_cos_sin")
+        self.run_read = self._function("run_read")
 
-    def _function(self, name: str, count: int) -> Function:
+    def _function(self, name: str) -> Function:
         """numba's calling convention: a status, then places for a result and for an exception, which nobody uses."""
-        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * count)
+        numbers = [ctypes.c_int64] * ENTRIES[name]
+        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *numbers)
         function, unused = kind(self._addresses[name]), ctypes.create_string_buffer(16)
         place = ctypes.addressof(unused)
 
@@ -76,10 +80,11 @@ def _compile() -> tuple[bytes, dict[str, str]]:
         print("compiling the kernels for this processor, once: some ten seconds", end="\r", file=sys.stderr, flush=True)
     from .build import compile_object
 
-    made = compile_object()
-    if show:
-        print(" " * 70, end="\r", file=sys.stderr, flush=True)
-    return made
+    try:
+        return compile_object()
+    finally:
+        if show:
+            print(" " * 70, end="\r", file=sys.stderr, flush=True)
 
 
 def _digest() -> str:
@@ -119,14 +124,7 @@ def _write(path: Path, code: bytes, symbols: dict[str, str]) -> bool:
     head = json.dumps({"sha256": hashlib.sha256(code).hexdigest(), "symbols": symbols})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".kernels-", delete=False) as part:
-            try:
-                part.write(head.encode() + b"\n" + code)
-                part.close()
-                Path(part.name).replace(path)
-            except BaseException:
-                Path(part.name).unlink(missing_ok=True)
-                raise
-    except OSError:
+        write_whole(path, [head.encode() + b"\n", code])
+    except (OSError, CheckpointError):
         return False
     return True

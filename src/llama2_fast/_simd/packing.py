@@ -13,7 +13,6 @@ from . import fields as f
 
 Array = NDArray[Any]
 
-BLOCK = 16
 LARGEST_INT4_GROUP = 32  # eight steps of four columns: more would not fit into 16 bits
 SLAB = 2**22  # numbers that are packed at a time
 
@@ -24,12 +23,11 @@ class Packed:
     def __init__(self, kind: int, rows: int, cols: int, weights: Array, scales: Array, group: int, steps: int) -> None:
         self.weights, self.scales = weights, scales
         self.bytes = weights.nbytes + scales.nbytes
-        groups = cols // group if group else 0
+        self.shape, self.groups = (rows, cols), cols // group if group else 0
         address = scales.ctypes.data if scales.size else 0
-        padded = -(-cols // BLOCK) * BLOCK
-        self.description = (kind, rows, padded, weights.ctypes.data, address, groups, group, steps)
-        self.quant_bytes = groups * steps * 4
-        self.groups = groups
+        padded = -(-cols // f.LANES) * f.LANES
+        self.description = (kind, rows, padded, weights.ctypes.data, address, self.groups, group, steps)
+        self.quant_bytes = self.groups * steps * 4
 
 
 def pack(matrix: Any, quantize: str | None = None) -> Packed:
@@ -61,8 +59,8 @@ def _is_float16(scale: Array) -> bool:
 def _pack_float(w: Array) -> Packed:
     """The array itself, where its rows are whole vectors: it stays in the memory map of its file."""
     rows, cols = w.shape
-    if cols % BLOCK or not w.flags.c_contiguous or w.ctypes.data % 4:
-        padded = np.zeros((rows, -(-cols // BLOCK) * BLOCK), np.float32)
+    if cols % f.LANES or not w.flags.c_contiguous or w.ctypes.data % 4:
+        padded = np.zeros((rows, -(-cols // f.LANES) * f.LANES), np.float32)
         padded[:, :cols] = w
         w = padded
     return Packed(f.FLOAT32, rows, cols, w, np.zeros(0, np.float32), 0, 0)
@@ -72,20 +70,20 @@ def _pack_groups(matrix: Int8Matrix, kind: int) -> Packed:
     q, scale = matrix.q, np.asarray(matrix.scale, np.float32)
     rows, cols = q.shape
     groups, group = scale.shape[1], matrix.group_size
-    steps = -(-group // 4) if kind == f.INT8 else 2 * -(-group // 8)
-    blocks = -(-rows // BLOCK)
+    steps = 2 * -(-group // 8)  # the same for both kinds: matrices of a layer may be of either, and share their vectors
+    blocks = -(-rows // f.LANES)
     per_group = steps * 64 if kind == f.INT8 else steps * 32
     weights = np.empty((blocks, groups, per_group), np.int8)
-    scales = np.zeros((blocks, groups, BLOCK), np.float32 if kind == f.INT8 else np.float16)
+    scales = np.zeros((blocks, groups, f.LANES), np.float32 if kind == f.INT8 else np.float16)
     pack_slab = _interleave if kind == f.INT8 else _interleave_nibbles
-    for part in _slabs(blocks, BLOCK * cols):
-        some = slice(part.start * BLOCK, min(part.stop * BLOCK, rows))
-        padded = np.zeros(((part.stop - part.start) * BLOCK, groups, steps * 4), np.int8)
+    for part in _slabs(blocks, f.LANES * cols):
+        some = slice(part.start * f.LANES, min(part.stop * f.LANES, rows))
+        padded = np.zeros(((part.stop - part.start) * f.LANES, groups, steps * 4), np.int8)
         padded[: some.stop - some.start, :, :group] = q[some].reshape(-1, groups, group)
         weights[part] = pack_slab(padded, steps)
         lanes = np.zeros((len(padded), groups), np.float32)
         lanes[: some.stop - some.start] = scale[some]
-        scales[part] = lanes.reshape(-1, BLOCK, groups).transpose(0, 2, 1)
+        scales[part] = lanes.reshape(-1, f.LANES, groups).transpose(0, 2, 1)
     return Packed(kind, rows, cols, weights, scales, group, steps)
 
 
@@ -96,13 +94,13 @@ def _slabs(blocks: int, numbers: int) -> Iterator[slice]:
 
 def _interleave(q: Array, steps: int) -> Array:
     """(16 b, G, 4 s) -> (b, G, s * 16 * 4)"""
-    blocks = q.reshape(-1, BLOCK, q.shape[1], steps, 4).transpose(0, 2, 3, 1, 4)
+    blocks = q.reshape(-1, f.LANES, q.shape[1], steps, 4).transpose(0, 2, 3, 1, 4)
     return blocks.reshape(len(blocks), q.shape[1], -1)
 
 
 def _interleave_nibbles(q: Array, steps: int) -> Array:
     """(16 b, G, 4 s) of -8..7 -> (b, G, s / 2 * 16 * 4), two numbers, moved by 8, in a byte."""
-    pairs = (q.view(np.uint8) + np.uint8(8)).reshape(-1, BLOCK, q.shape[1], steps // 2, 2, 4)
+    pairs = (q.view(np.uint8) + np.uint8(8)).reshape(-1, f.LANES, q.shape[1], steps // 2, 2, 4)
     bytes_ = (pairs[..., 0, :] & 15) | (pairs[..., 1, :] << 4)
     blocks = bytes_.transpose(0, 2, 3, 1, 4)
     return blocks.reshape(len(blocks), q.shape[1], -1).view(np.int8)

@@ -13,7 +13,7 @@ bytes (int4). Scales are float32 (int8) or float16 (int4).
 
 import numpy as np
 
-from .fields import COLS, FLOAT32, GROUPS, INT8, KIND, SCALES, STEPS, WEIGHTS
+from .fields import COLS, FLOAT32, GROUPS, INT8, KIND, LANES, SCALES, STEPS, WEIGHTS
 from .jit import jit
 from .vectors import (
     dot4,
@@ -45,7 +45,6 @@ from .vectors import (
     zero_half,
 )
 
-BLOCK = 16  # rows
 TOKENS = 4  # vectors in a tile of packed matrices
 _EIGHT = np.int32(8)
 _CACHE = 2**18  # bytes of vectors that stay in the second cache
@@ -57,7 +56,7 @@ _STRETCH = 2**12  # bytes of a row at a time, times seven for all rows and vecto
 def product(m, first, last, x, x_stride, quants, quant_stride, scales, sums, group_stride, count, out, out_stride):
     """Rows first..last of a matrix, times `count` vectors: x for float32 matrices, else quants, scales and sums.
 
-    `first` is a multiple of BLOCK. A packed matrix writes whole blocks, zeros behind its last row.
+    `first` is a multiple of LANES. A packed matrix writes whole blocks, zeros behind its last row.
     """
     kind = int_at(m + KIND)
     if kind == FLOAT32:
@@ -65,7 +64,7 @@ def product(m, first, last, x, x_stride, quants, quant_stride, scales, sums, gro
         return
     groups, steps = int_at(m + GROUPS), int_at(m + STEPS)
     bytes_in_block = groups * steps * 64 if kind == INT8 else groups * steps * 32
-    for block in range(first // BLOCK, (last + BLOCK - 1) // BLOCK):
+    for block in range(first // LANES, (last + LANES - 1) // LANES):
         w = int_at(m + WEIGHTS) + block * bytes_in_block
         w_scales = int_at(m + SCALES) + block * groups * (64 if kind == INT8 else 32)
         to = out + block * 64

@@ -10,7 +10,7 @@ import numpy as np
 from . import fields as f
 from .jit import jit
 from .layers import VECTOR, add, attend, copy, quantize, rmsnorm, rope, swiglu, turns
-from .products import BLOCK, product
+from .products import product
 from .vectors import (
     atomic_add,
     atomic_load,
@@ -62,9 +62,9 @@ def _meet(job, met):
 @jit
 def _share(job, me, rows):
     """First and last row of a product that are this thread's: whole blocks."""
-    team, blocks = int_at(job + f.TEAM), (rows + BLOCK - 1) // BLOCK
-    last = blocks * (me + 1) // team * BLOCK
-    return blocks * me // team * BLOCK, last if last < rows else rows
+    team, blocks = int_at(job + f.TEAM), (rows + f.LANES - 1) // f.LANES
+    last = blocks * (me + 1) // team * f.LANES
+    return blocks * me // team * f.LANES, last if last < rows else rows
 
 
 @jit
@@ -101,14 +101,14 @@ def _embed_row(m, token, dim, out):
     if kind == f.FLOAT32:
         copy(weights + token * int_at(m + f.COLS) * 4, dim, out)
         return
-    block, row = token // BLOCK, token % BLOCK
+    block, row = token // f.LANES, token % f.LANES
     groups, group, steps = int_at(m + f.GROUPS), int_at(m + f.GROUP), int_at(m + f.STEPS)
     for g in range(groups):
         at = int_at(m + f.SCALES)
         if kind == f.INT8:
-            scale = float_at(at + ((block * groups + g) * BLOCK + row) * 4)
+            scale = float_at(at + ((block * groups + g) * f.LANES + row) * 4)
         else:
-            scale = lane(load_float16(at + (block * groups + g) * BLOCK * 2), row)
+            scale = lane(load_float16(at + (block * groups + g) * f.LANES * 2), row)
         first = (block * groups + g) * steps
         for i in range(group):
             if kind == f.INT8:
@@ -267,7 +267,7 @@ def _remember(job, layer, t, first, last):
     k = int_at(job + f.K) + t * int_at(job + f.STRIDE_KV)
     v = int_at(job + f.V) + t * int_at(job + f.STRIDE_KV)
     keys, values = int_at(int_at(job + f.KEYS) + t * 8), int_at(int_at(job + f.VALUES) + t * 8)
-    width = (size + 15) // 16 * VECTOR
+    width = (size + f.LANES - 1) // f.LANES * VECTOR
     for i in range(first, last):
         head, e = layer * kv_heads + i // size, i % size
         block = (head * capacity + position // 16 * 16) * size * 4
@@ -280,7 +280,7 @@ def _attend(job, me, layer, count):
     """Attention of this thread's share of rows and heads. Neighbours differ in length: they go to different threads."""
     size, heads, kv_heads = int_at(job + f.HEAD_SIZE), int_at(job + f.HEADS), int_at(job + f.KV_HEADS)
     scores = int_at(job + f.SCORES) + me * int_at(job + f.STRIDE_SCORES)
-    scale, width = f32(double_at(job + f.SCORE_SCALE)), (size + 15) // 16 * VECTOR
+    scale, width = f32(double_at(job + f.SCORE_SCALE)), (size + f.LANES - 1) // f.LANES * VECTOR
     for task in range(me, count * heads, int_at(job + f.TEAM)):
         head, t = task // count, task % count
         position, capacity = int_at(int_at(job + f.POSITIONS) + t * 8), int_at(int_at(job + f.CAPACITIES) + t * 8)
@@ -296,6 +296,6 @@ def _tap(job, me, layer, index, buffer, stride, count, n):
     """Copy a buffer to where the taps want it, if there are any."""
     taps = int_at(job + f.TAPS)
     if me == 0 and taps:
-        to = int_at(taps + (layer * 9 + index) * 8)
+        to = int_at(taps + (layer * f.TAPS_IN_LAYER + index) * 8)
         for t in range(count):
             copy(int_at(job + buffer) + t * int_at(job + stride), n, to + t * n * 4)

@@ -10,20 +10,30 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 
+from ..errors import ConfigError
+
+MOST_THREADS = 1024
 Work = Callable[[int], None]
 Tasks = SimpleQueue[tuple[Work | None, LockType] | None]
 
 
 class Team:
-    """The calling thread and `threads - 1` others, which are started when they are first needed."""
+    """The calling thread and `threads - 1` others, which are started when they are first needed.
+
+    Raises ConfigError unless there are 1 to MOST_THREADS, and from `run`, if the system does not start so many.
+    """
 
     def __init__(self, threads: int) -> None:
-        self.threads = threads
         self._queues: list[Tasks] = []
         self._process = os.getpid()
+        if threads < 1:
+            raise ConfigError(f"threads must be at least 1 (got {threads})")
+        if threads > MOST_THREADS:
+            raise ConfigError(f"threads must be at most {MOST_THREADS} (got {threads})")
+        self.threads = threads
 
     def run(self, work: Work, abort: Callable[[], None]) -> None:
-        """Call work(0) ... work(threads - 1) at once, and return when all have returned.
+        """Call work(0) ... work(threads - 1) at once, and return when all have returned. Only work(0) may raise.
 
         If this thread is interrupted, `abort` must make the others come to an end.
         """
@@ -51,7 +61,11 @@ class Team:
         while len(self._queues) < self.threads - 1:
             tasks: Tasks = SimpleQueue()
             number = len(self._queues) + 1
-            Thread(target=_serve, args=(tasks, number), name=f"llama2-{number}", daemon=True).start()
+            try:
+                Thread(target=_serve, args=(tasks, number), name=f"llama2-{number}", daemon=True).start()
+            except RuntimeError:
+                rule = f"threads must be at most {number} here, since the system starts no more"
+                raise ConfigError(f"{rule} (got {self.threads})") from None
             self._queues.append(tasks)
         return self._queues
 

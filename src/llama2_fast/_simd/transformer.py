@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llama2_ref.quantize import check_quantizable, map_matrices
+from llama2_ref._format import Header
+from llama2_ref.quantize import LAYERED, check_quantizable, map_matrices
 from llama2_ref.transformer import check_batch, check_tokens, with_cause
 
 from .. import kernels as numpy_kernels
 from .. import transformer as numpy_engine
 from .._threads import available_cores
 from ..config import Config
-from ..errors import ConfigError, NumericsError
+from ..errors import NumericsError
+from ..transformer import CHUNK
 from ..weights import Weights
 from . import fields as f
 from .library import library
@@ -26,11 +28,8 @@ from .team import Team
 Array = NDArray[np.float32]
 Piece = tuple[int, Sequence[int], "KVCache", int]  # number of the sequence, tokens, cache, how many logits are wanted
 
-LAYER_FIELDS = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
-VECTOR = 16  # numbers
 LINE = 64  # bytes
 SMALL = 2**23  # bytes of weights below which one thread is faster than several
-CHUNK = 512  # tokens that go through at once
 
 
 class KVCache(numpy_engine.KVCache):
@@ -38,43 +37,41 @@ class KVCache(numpy_engine.KVCache):
 
     def __init__(self, config: Config) -> None:
         self.length = 0
-        self._config = config
-        self._keys = np.zeros((config.n_layers, config.n_kv_heads, 0, config.head_size, VECTOR), np.float32)
-        self._values = np.zeros((config.n_layers, config.n_kv_heads, 0, _padded(config.head_size)), np.float32)
-        self.capacity = 0  # positions that there is room for
-        self.addresses = 0, 0  # of keys and values
+        self.config = config
+        c = config
+        keys = np.zeros((c.n_layers, c.n_kv_heads, 0, c.head_size, f.LANES), np.float32)
+        self._arrays = keys, np.zeros((c.n_layers, c.n_kv_heads, 0, _padded(c.head_size)), np.float32)
+        self.room = 0, 0, 0  # addresses of keys and values, and how many positions there is room for
 
     @property
     def keys(self) -> Array:
         """(L, length, K*E), a copy."""
-        layers = self._keys.transpose(0, 2, 4, 1, 3)
-        return layers.reshape(len(layers), -1, self._config.kv_dim)[:, : self.length]
+        layers = self._arrays[0].transpose(0, 2, 4, 1, 3)
+        return layers.reshape(len(layers), -1, self.config.kv_dim)[:, : self.length]
 
     @property
     def values(self) -> Array:
         """(L, length, K*E), a copy."""
-        heads = self._values[:, :, : self.length, : self._config.head_size]
+        heads = self._arrays[1][:, :, : self.length, : self.config.head_size]
         return heads.transpose(0, 2, 1, 3).reshape(len(heads), self.length, -1)
 
     def store(self, layer: int, position: int, key: Array, value: Array) -> None:
         """Put the rows of tokens, (T, K*E), at the position of the first one."""
         self.reserve(position + len(key))
-        size = self._config.head_size
+        size, (keys, values) = self.config.head_size, self._arrays
         for i, (k, v) in enumerate(zip(key, value, strict=True), position):
-            self._keys[layer, :, i // VECTOR, :, i % VECTOR] = np.reshape(k, (-1, size))
-            self._values[layer, :, i, :size] = np.reshape(v, (-1, size))
+            keys[layer, :, i // f.LANES, :, i % f.LANES] = np.reshape(k, (-1, size))
+            values[layer, :, i, :size] = np.reshape(v, (-1, size))
 
     def reserve(self, length: int) -> None:
         """Make room for `length` tokens, and for as many again, up to the context."""
-        if length <= self.capacity:
+        if length <= self.room[2]:
             return
-        room = _padded(min(2 * length, self._config.seq_len))
-        for name, axis_length in (("_keys", room // VECTOR), ("_values", room)):
-            old = getattr(self, name)
-            new = np.zeros((*old.shape[:2], axis_length, *old.shape[3:]), np.float32)
-            new[:, :, : old.shape[2]] = old
-            setattr(self, name, new)
-        self.capacity, self.addresses = room, (self._keys.ctypes.data, self._values.ctypes.data)
+        room = _padded(min(2 * length, self.config.seq_len))
+        keys, values = self._arrays
+        grown = _grown(keys, room // f.LANES), _grown(values, room)
+        places = grown[0].ctypes.data, grown[1].ctypes.data, room
+        self._arrays, self.room = grown, places  # nothing may come between: compiled code writes to these addresses
 
 
 class Transformer(numpy_engine.Transformer):
@@ -90,8 +87,6 @@ class Transformer(numpy_engine.Transformer):
         backend: str | None = None,
         quantize: str | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads must be at least 1 (got {threads})")
         self.config, self.weights, self.kernels, self.backend = config, weights, kernels, "simd"
         self._library, self._lock = library(), Lock()
         matrices = _packed(config, weights, quantize)
@@ -119,6 +114,9 @@ class Transformer(numpy_engine.Transformer):
         return logits if every else [each[0] for each in logits]
 
     def _run(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool, taps: Any) -> list[Array]:
+        for _, cache in batch:  # compiled code would write wherever another one's sizes lead
+            if not isinstance(cache, KVCache) or cache.config != self.config:
+                raise ValueError("a cache must be made by new_cache of this model (this is another one's)")
         found: list[list[Array]] = [[] for _ in batch]
         with self._lock:
             for pieces in _passes(batch, every):
@@ -170,7 +168,8 @@ class _Job:
 
     def __init__(self, config: Config, weights: Weights, matrices: list[Packed], threads: int) -> None:
         self._config, self._matrices, self._threads = config, matrices, threads
-        self._room = 0
+        self._room = self._positions = 0  # rows, and positions, that buffers are made for
+        self._buffers: dict[str, NDArray[np.uint8]] = {}
         table = _aligned(f.JOB_SIZE)
         self._table = table.data.cast("q")
         self.address = table.ctypes.data
@@ -199,6 +198,7 @@ class _Job:
         """Describe a pass. Returns the buffers for taps, where those are asked for."""
         count, wanted = sum(len(tokens) for _, tokens, _, _ in pieces), sum(piece[3] for piece in pieces)
         self._reserve(max(count, self._threads))
+        self._reserve_scores(max(cache.length + len(tokens) for _, tokens, cache, _ in pieces))
         self._fill_rows(pieces)
         self.logits = np.empty((wanted, _padded(self._config.vocab_size)), np.float32)
         buffers = _tap_buffers(self._config, count, wanted) if taps else {}
@@ -217,8 +217,8 @@ class _Job:
         for _, tokens, cache, wanted in pieces:
             cache.reserve(cache.length + len(tokens))
             for position, token in enumerate(tokens, cache.length):
-                all_tokens[row], positions[row], capacities[row], errors[row] = token, position, cache.capacity, 0
-                keys[row], values[row] = cache.addresses
+                all_tokens[row], positions[row], errors[row] = token, position, 0
+                keys[row], values[row], capacities[row] = cache.room
                 row += 1
             for wanted_row in range(row - wanted, row):
                 wanted_rows[end] = wanted_row
@@ -233,26 +233,33 @@ class _Job:
         dim, kv, hidden = (4 * _padded(n) for n in (c.dim, c.kv_dim, c.hidden_dim))
         quants = max(m.quant_bytes for m in self._matrices) + LINE
         groups = 4 * max(m.groups for m in self._matrices) + LINE
-        scores = 4 * (_padded(c.head_size) + _padded(c.seq_len) + 2 * VECTOR)
-        strides = {"D": dim, "KV": kv, "F": hidden, "QUANTS": quants, "GROUPS": groups, "SCORES": scores}
+        strides = {"D": dim, "KV": kv, "F": hidden, "QUANTS": quants, "GROUPS": groups}
         strides["TURNS"] = 8 * (c.head_size // 2)
         strides = {name: -(-n // LINE) * LINE for name, n in strides.items()}
         self._set(**{f"STRIDE_{name}": n for name, n in strides.items()})
         buffers = {"X": "D", "H": "D", "Q": "D", "K": "KV", "V": "KV", "ATT": "D", "Y": "D", "GATE": "F", "UP": "F"}
         buffers |= {"QUANTS": "QUANTS", "QUANT_SCALES": "GROUPS", "QUANT_SUMS": "GROUPS", "TURNS": "TURNS"}
-        sizes = {name: room * strides[stride] + LINE for name, stride in buffers.items()}
-        sizes["SCORES"] = self._threads * strides["SCORES"] + LINE
-        self._buffers = {name: _aligned(size) for name, size in sizes.items()}
-        self._set(**{name: buffer.ctypes.data for name, buffer in self._buffers.items()})
+        for name, stride in buffers.items():
+            self._buffers[name] = _aligned(room * strides[stride] + LINE)
+            self._set(**{name: self._buffers[name].ctypes.data})
         names = ("TOKENS", "POSITIONS", "KEYS", "VALUES", "CAPACITIES", "WANTED_ROWS", "ERRORS")
         rows = np.zeros((len(names), room), np.int64)
         self._rows = [row.data for row in rows]
         self._set(**{name: row.ctypes.data for name, row in zip(names, rows, strict=True)})
 
+    def _reserve_scores(self, positions: int) -> None:
+        """Make room for the scores of a head, for each thread: as many as are seen, not as the context may hold."""
+        if positions <= self._positions:
+            return
+        self._positions = 2 * positions
+        stride = 4 * (_padded(self._config.head_size) + _padded(self._positions) + 2 * f.LANES)
+        self._buffers["SCORES"] = _aligned(self._threads * -(-stride // LINE) * LINE)
+        self._set(SCORES=self._buffers["SCORES"].ctypes.data, STRIDE_SCORES=-(-stride // LINE) * LINE)
+
 
 def _padded(n: int) -> int:
     """Numbers in whole vectors."""
-    return -(-n // VECTOR) * VECTOR
+    return -(-n // f.LANES) * f.LANES
 
 
 def _aligned(size: int) -> NDArray[np.uint8]:
@@ -263,13 +270,29 @@ def _aligned(size: int) -> NDArray[np.uint8]:
     return whole[start : start + size]
 
 
+def _grown(array: Array, length: int) -> Array:
+    """The same numbers, with zeros behind them on the third axis."""
+    new = np.zeros((*array.shape[:2], length, *array.shape[3:]), np.float32)
+    new[:, :, : array.shape[2]] = array
+    return new
+
+
 def _packed(config: Config, weights: Weights, kind: str | None) -> list[Packed]:
-    """Embedding, then the matrices of each layer, then the classifier; quantized, where that is asked for."""
+    """Embedding, then the matrices of each layer, then the classifier; quantized, where that is asked for.
+
+    Raises ValueError unless each has the size that compiled code will believe it to have.
+    """
     if kind:
         check_quantizable(weights, kind)
     packed = map_matrices(weights, lambda matrix: pack(matrix, kind))
-    layers = [getattr(packed, name)[layer] for layer in range(config.n_layers) for name in LAYER_FIELDS]
-    return [packed.token_embedding_table, *layers, packed.wcls]
+    shapes = Header(1, config, shared_classifier=False).shapes()
+    matrices = [("token_embedding_table", packed.token_embedding_table)]
+    matrices += [(name, getattr(packed, name)[layer]) for layer in range(config.n_layers) for name in LAYERED]
+    matrices.append(("wcls", packed.wcls))
+    for name, matrix in matrices:
+        if matrix.shape != shapes[name][1:]:
+            raise ValueError(f"{name} must be {shapes[name][1]} x {shapes[name][2]} (got {matrix.shape})")
+    return [matrix for _, matrix in matrices]
 
 
 def _frequencies(size: int, theta: float) -> NDArray[np.float64]:

@@ -7,8 +7,8 @@ rounded once; nothing is re-associated or contracted. Sums over lanes follow one
 
 Memory is addressed by plain integers, the byte address of a number. Whoever calls a kernel vouches for the buffers.
 
-Everything that depends on the kind of processor is in this module: it is `dot4`, `dot4_unsigned` and what belongs to
-them. Whichever instructions a processor has, they are exact, so the integers are the same.
+What depends on the kind of processor is in this module, too: `dot4`, `dot4_nibbles` and what belongs to them,
+`load_float16` and `relax`. Whichever instructions a processor has, results are the same.
 """
 
 import operator
@@ -20,11 +20,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
+from .fields import LANES
 from .target import has
 
 _BIT, _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 _FLOAT, _DOUBLE, _VOID = ir.FloatType(), ir.DoubleType(), ir.VoidType()
-LANES = 16
 
 
 class Vector(types.Type):
@@ -43,8 +43,6 @@ class _VectorModel(models.PrimitiveModel):
 
 F32, I32, I8 = Vector("F32", _FLOAT, LANES), Vector("I32", _I32, LANES), Vector("I8", _I8, 4 * LANES)
 F64, MASK, HALF = Vector("F64", _DOUBLE, 8), Vector("Mask", _BIT, LANES), Vector("Half", _FLOAT, LANES // 2)
-
-Codegen = Callable[[Any, Any, Any], Any]
 
 
 def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -185,64 +183,30 @@ def prefetch(builder, address):
     _intrinsic(builder, "llvm.prefetch.p0", _VOID, pointer, *constants)
 
 
-@_operation(types.float32, types.int64)
-def float_at(builder, address):
-    """One float32 number."""
-    return _load(builder, address, _FLOAT, 4)
+def _scalar(kind: Any, element: Any, size: int) -> tuple[Any, Any]:
+    """Operations that load and put one number of so many bytes."""
+
+    @_operation(kind, types.int64)
+    def number_at(builder, address):
+        return _load(builder, address, element, size)
+
+    @_operation(types.void, types.int64, kind)
+    def put_number(builder, address, value):
+        _store(builder, address, value, size)
+
+    return number_at, put_number
 
 
-@_operation(types.void, types.int64, types.float32)
-def put_float(builder, address, value):
-    """Put one float32 number."""
-    _store(builder, address, value, 4)
-
-
-@_operation(types.float64, types.int64)
-def double_at(builder, address):
-    """One float64 number."""
-    return _load(builder, address, _DOUBLE, 8)
-
-
-@_operation(types.void, types.int64, types.float64)
-def put_double(builder, address, value):
-    """Put one float64 number."""
-    _store(builder, address, value, 8)
-
-
-@_operation(types.int64, types.int64)
-def int_at(builder, address):
-    """One 64-bit integer."""
-    return _load(builder, address, _I64, 8)
-
-
-@_operation(types.int32, types.int64)
-def int32_at(builder, address):
-    """One 32-bit integer."""
-    return _load(builder, address, _I32, 4)
-
-
-@_operation(types.void, types.int64, types.int32)
-def put_int32(builder, address, value):
-    """Put one 32-bit integer."""
-    _store(builder, address, value, 4)
-
-
-@_operation(types.void, types.int64, types.int64)
-def put_int(builder, address, value):
-    """Put one 64-bit integer."""
-    _store(builder, address, value, 8)
+float_at, put_float = _scalar(types.float32, _FLOAT, 4)
+double_at, put_double = _scalar(types.float64, _DOUBLE, 8)
+int32_at, put_int32 = _scalar(types.int32, _I32, 4)
+int_at, _ = _scalar(types.int64, _I64, 8)
 
 
 @_operation(types.int64, types.int64)
 def byte_at(builder, address):
     """One byte, as a signed number."""
     return builder.sext(_load(builder, address, _I8, 1), _I64)
-
-
-@_operation(types.void, types.int64, types.int64)
-def put_byte(builder, address, value):
-    """Put the lowest byte of a number."""
-    _store(builder, address, builder.trunc(value, _I8), 1)
 
 
 # ---------------------------------------------------------------------------------------------------------- arithmetic
@@ -319,12 +283,6 @@ def total_halves(builder, low, high):
 def fma_double(builder, a, b, c):
     """a * b + c in each lane, rounded once."""
     return _intrinsic(builder, "llvm.fma.v8f64", F64.llvm, a, b, c)
-
-
-@_operation(types.float32, types.float32, types.float32, types.float32)
-def fma_float(builder, a, b, c):
-    """a * b + c of float32 numbers, rounded once."""
-    return _intrinsic(builder, "llvm.fma.f32", _FLOAT, a, b, c)
 
 
 @_operation(types.float64, types.float64, types.float64, types.float64)
@@ -435,8 +393,8 @@ def from_halves(builder, low, high):
 # ----------------------------------------------------------------------------------------------- dot products of bytes
 #
 # Each of the 16 lanes of the sum belongs to four bytes of both factors: lane i grows by the sum over j < 4 of
-# w[4i + j] * x[4i + j]. A group of products begins with dot_start and ends with dot_sums: between the two a sum may be
-# in whatever form suits the processor.
+# w[4i + j] * x[4i + j]. A group of products begins with dot_start; one of nibbles begins with nibble_start and ends
+# with nibble_sums: between the two a sum may be in whatever form suits the processor.
 #
 #   AVX-512 VNNI   one instruction, for unsigned w and signed x: signed w are moved by 128, and the sum begins 128 times
 #                  the sum of x below zero
