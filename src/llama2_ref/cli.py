@@ -195,7 +195,8 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
     parser.add_argument("-n", "--steps", type=int, metavar="N", help=steps)
     parser.add_argument("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: instead of the verb")
     parser.add_argument("-y", "--system", metavar="TEXT", help="chat: the system message")
-    parser.add_argument("--quantize", choices=tuple(LARGEST_GROUP), help="make integers of float32 weights when reading")
+    integers = "make integers of float32 weights when reading"
+    parser.add_argument("--quantize", choices=tuple(LARGEST_GROUP), help=integers)
     if "threads" in inspect.signature(llama2.load).parameters:
         parser.add_argument("--threads", type=int, metavar="N", help="default: one on each core")
         engines = "default: compiled kernels (simd) where numba is installed, else numpy"
