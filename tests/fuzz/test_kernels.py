@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz.bounded import BoundedKernels, U, assert_close, assert_within
+from fuzz.judge import assert_close, assert_within
 from fuzz.strategies import grids, heads, lengths, numbers
+from llama2_fast._bounds.bounded import BoundedKernels, U
 
 fast, ref, bounded = llama2_fast.kernels, llama2_ref.kernels, BoundedKernels()
 sizes = st.tuples(lengths, lengths)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz.bounded import BoundedKernels, U, assert_close, assert_within
+from fuzz.judge import assert_close, assert_within
 from fuzz.strategies import numbers, seeds
+from llama2_fast._bounds.bounded import BoundedKernels, U
 from llama2_fast.quantize import LARGEST_FLOAT32_GROUP
 from models import random_twins
 

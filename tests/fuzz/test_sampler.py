@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz.bounded import Bounded, BoundedKernels, U
-from fuzz.bounds import topp_accept
 from fuzz.strategies import lengths, numbers, seeds
+from fuzz.topp import topp_accept
 from llama2_fast import sampler as fast
+from llama2_fast._bounds.bounded import Bounded, BoundedKernels, U
 from llama2_ref import sampler as ref
 
 coins = st.integers(0, 2**24 - 1).map(lambda k: k / 2**24)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz.bounded import SLACK, BoundedKernels, assert_close
-from fuzz.bounds import ClosedKernels
+from fuzz.judge import assert_close, assert_taps_within
 from fuzz.strategies import models, prompts, seeds
-from fuzz.taps import assert_taps_within
+from llama2_fast._bounds.bounded import SLACK, BoundedKernels
+from llama2_fast._bounds.closed import ClosedKernels
 from models import Twins, random_twins
 
 Config = llama2_ref.Config

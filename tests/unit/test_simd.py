@@ -15,7 +15,7 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from fuzz.taps import assert_taps_within
+from fuzz.judge import assert_taps_within
 from llama2_ref.quantize import map_matrices
 from models import random_twins, write_model
 

@@ -11,9 +11,8 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from fuzz.bounded import assert_close
-from fuzz.bounds import ClosedKernels
-from fuzz.taps import assert_taps_within
+from fuzz.judge import assert_close, assert_taps_within
+from llama2_fast._bounds.closed import ClosedKernels
 from models import random_twins
 
 CONFIG = llama2_ref.Config(24, 40, 2, 6, 3, 50, 16)

@@ -19,7 +19,7 @@ import llama2_ref
 import tokenizer as tokens
 import train
 from fuzz import bounded
-from fuzz.taps import assert_taps_within
+from fuzz.judge import assert_taps_within
 from models import Twins, random_twins
 from stories import story
 

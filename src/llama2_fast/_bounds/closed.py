@@ -6,8 +6,7 @@ reference's Transformer runs on them. Symbols are those of bounded.py.
 dot product   gamma_n |w| |x| + n eta / 2, any order, FMA or not                        [Higham, section 3.1]
 rmsnorm       sum, mean and eps in float64: relative, 4 u for sqrt, 1/., and two products
 softmax       e^z with z off by d lies in E (1 +- rel) +- EXP_ABS, rel = e^d (1 + EXP_REL) - 1; a weight rises with its
-own
-              power and falls with the others, so that hi / (hi + others' lo) and lo / (lo + others' hi) enclose it
+              own power and falls with the others, so that hi / (hi + others' lo) and lo / (lo + others' hi) enclose it
 attention     sum w v - o = sum (w - p)(v - o), since weights sum to 1 on both sides: sum |w - p| |v - o|
 swiglu        the error of exp enters 1 + E with weight E / (1 + E) = 1 - sigmoid; |silu''| <= 1/2
 """
@@ -16,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fuzz.bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, SLACK, TABLE_REL, U
 from llama2_ref import kernels
 
-Array = np.ndarray
+from .bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, TABLE_REL, U
+
+Array = NDArray[np.float64]
 
 
 def gamma(n: int) -> float:
@@ -181,42 +182,3 @@ def _weights(x: Array, dx: Array) -> tuple[Array, Array]:
     up = high / (high + (np.sum(low) - low)) - p
     down = p - low / (low + (np.sum(high) - high))
     return p, np.maximum(np.maximum(up, down), 0)
-
-
-def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> Array:
-    """Which tokens a correct sampler may return, as a mask: see `docs/design.md`, "Discrete choices".
-
-    `p` are exact probabilities and `dp` how far those of the implementation may be off. Prefix sums of k terms err by
-    gamma_k; the nucleus may end at any index that the sums allow; tokens whose probabilities lie closer than their
-    errors may come in any order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
-    """
-    p = np.asarray(p, np.float64)
-    n, nucleus = len(p), 0 < topp < 1
-    dp = np.broadcast_to(np.asarray(dp, np.float64), p.shape)
-    grid = bool(not np.any(dp) and np.all(p * 2**24 % 1 == 0) and np.sum(p) <= 1)
-    g = np.zeros(n + 1) if grid else np.arange(n + 1.0) * U / (1 - np.arange(n + 1.0) * U) * SLACK
-    tiny = 0.0 if grid else n * 2.0**-50
-    if nucleus:
-        r, low, high = _nucleus_range(p, dp, g, tiny, topp, coin)
-    else:
-        sums, off = np.cumsum(p), np.cumsum(dp)
-        r, low, high = (coin, coin), np.maximum(sums - p - off, 0), sums + off
-    if grid and np.float32(r[0]) == r[0]:
-        accept = (low <= r[0]) & (r[0] < high)
-    else:
-        accept = (r[1] * (1 + U) >= low * (1 - g[-1]) - tiny) & (r[0] * (1 - U) <= high * (1 + g[-1]) + tiny)
-    if not nucleus and coin >= (np.sum(p) - np.sum(dp)) * (1 - g[-1]):
-        accept[-1] = True  # the token that is left when rounding leaves the sum below the coin
-    return accept
-
-
-def _nucleus_range(p: Array, dp: Array, g: Array, tiny: float, topp: float, coin: float) -> Any:
-    """The range of coin times the kept sum, and for each token the mass surely, and possibly with itself, before it."""
-    n = len(p)
-    c, d = np.cumsum(np.sort(p)[::-1]), np.cumsum(np.sort(dp)[::-1])
-    d = d * SLACK + g[:-1] * (c + d) + tiny
-    first, last = (int(np.argmax(over)) if over.any() else n - 1 for over in (c + d > topp, c - d > topp))
-    up, down = np.sort(p + dp), np.sort(np.maximum(p - dp, 0))
-    low = np.sum(down) - np.concatenate([[0], np.cumsum(down)])[np.searchsorted(down, p + dp, "right")]
-    high = np.sum(up) - np.concatenate([[0], np.cumsum(up)])[np.searchsorted(up, p - dp, "left")]
-    return (coin * (c[first] - d[first]), coin * (c[last] + d[last])), low, high

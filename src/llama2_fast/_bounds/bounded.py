@@ -15,15 +15,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from llama2_ref import kernels
 
 U, ETA, FLOAT32_MAX = 2.0**-24, 2.0**-149, 3.4028234663852886e38
-EXP_REL = 4 * U  # numpy's SIMD exp errs by up to 2.541 ulp = 3.57 u: see test_exp.py
-EXP_ABS = (
-    2.0**-126
-)  # for exp that flushes subnormal results, and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7
+EXP_REL = 4 * U  # numpy's SIMD exp errs by up to 2.541 ulp = 3.57 u: tests/fuzz/test_exp.py
+# For exp that flushes subnormal results, and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7.
+EXP_ABS = 2.0**-126
 TABLE_REL = 2.0**-49  # of an angle, for its pow and product in float64 on both sides
 SLACK = 1 + 2.0**-26  # pays for the float64 reference's own error, 2^-29 of the bound, and for evaluating the bound
 
@@ -63,7 +60,7 @@ class Bounded:
         if type(other) is not Bounded:
             if other == 0:
                 return self
-            other = Bounded(other)
+            return self + Bounded(other)
         count = self.count + other.count
         return Bounded(self.value + other.value, self.terms + other.terms, self.magnitude + other.magnitude, count)
 
@@ -73,7 +70,8 @@ class Bounded:
         return Bounded(-self.value, self.terms, self.magnitude, self.count)
 
     def __sub__(self, other: Any) -> "Bounded":
-        return self + -other
+        difference: Bounded = self + -other
+        return difference
 
     def __abs__(self) -> "Bounded":
         return self if self.value >= 0 else -self
@@ -127,18 +125,33 @@ def bounding() -> Iterator[None]:
     max gives the largest value: softmax does not depend on what it takes off, so that an error of that matters only in
     the rounding of the difference, u times the error. (It also moves EXP_ABS, which has room for that.)
     """
-    names = ("cos", "exp", "max", "sin", "sqrt")
-    saved = {name: getattr(kernels, name) for name in names}
-    kernels.exp = Bounded.exp  # type: ignore[assignment]
-    kernels.max = lambda x: Bounded(max(n.value for n in x), U * max(n.error for n in x))
-    kernels.sqrt = lambda x: lift(x).sqrt()
-    kernels.cos = lambda angle: Bounded(math.cos(angle), U * abs(math.cos(angle)) + TABLE_REL * abs(angle))
-    kernels.sin = lambda angle: Bounded(math.sin(angle), U * abs(math.sin(angle)) + TABLE_REL * abs(angle))
+    saved = {name: getattr(kernels, name) for name in FUNCTIONS}
+    for name, function in FUNCTIONS.items():
+        setattr(kernels, name, function)
     try:
         yield
     finally:
-        for name in names:
-            setattr(kernels, name, saved[name])
+        for name, function in saved.items():
+            setattr(kernels, name, function)
+
+
+def _cos(angle: float) -> Bounded:
+    return Bounded(math.cos(angle), U * abs(math.cos(angle)) + TABLE_REL * abs(angle))
+
+
+def _sin(angle: float) -> Bounded:
+    return Bounded(math.sin(angle), U * abs(math.sin(angle)) + TABLE_REL * abs(angle))
+
+
+def _max(x: Sequence[Bounded]) -> Bounded:
+    return Bounded(max(n.value for n in x), U * max(n.error for n in x))
+
+
+def _sqrt(x: Any) -> Bounded:
+    return lift(x).sqrt()
+
+
+FUNCTIONS = {"cos": _cos, "exp": Bounded.exp, "max": _max, "sin": _sin, "sqrt": _sqrt}  # names of llama2_ref.kernels
 
 
 def lift(x: Any) -> Bounded:
@@ -213,31 +226,3 @@ def _float_row(row: Any) -> list[Any]:
 
 def _floats(rows: Any) -> list[list[Any]]:
     return [_float_row(row) for row in rows]
-
-
-def assert_within(got: Any, expected: Sequence[Bounded] | Sequence[Sequence[Bounded]], what: str = "") -> None:
-    """Assert that every number lies within its bound, in the same shape. Returns nothing, broadcasts nothing.
-
-    NaN and infinity are accepted only where the bound is infinite, which is where float32 may overflow.
-    """
-    rows = expected if expected and isinstance(expected[0], (list, tuple)) else [expected]
-    value = np.array([[number.value for number in row] for row in rows])
-    error = np.array([[number.error for number in row] for row in rows])
-    shape = value.shape if rows is expected else value.shape[1:]
-    assert_close(got, value.reshape(shape), error.reshape(shape), what)
-
-
-def assert_close(got: Any, value: np.ndarray, error: np.ndarray, what: str = "") -> None:
-    """Assert |got - value| <= error everywhere, and say where it is not: value, should-be, bound, ratio, index."""
-    got = np.asarray(got)
-    assert got.shape == value.shape == error.shape, f"{what}: shape {got.shape}, should be {value.shape}"
-    with np.errstate(invalid="ignore"):
-        distance = np.abs(got.astype(np.float64) - value)
-        wrong = ~((distance <= error * SLACK) | np.isinf(error))
-    if wrong.any():
-        i = tuple(int(k) for k in np.argwhere(wrong)[0])
-        ratio = distance[i] / error[i] if error[i] else math.inf
-        where = f"{what}[{', '.join(map(str, i))}], {wrong.sum()} of {wrong.size} wrong"
-        raise AssertionError(
-            f"{where}: {got[i]!r} should be {value[i]!r} +- {error[i]:.3g}, is {ratio:.3g} times that off"
-        )
