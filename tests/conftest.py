@@ -3,24 +3,60 @@
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: the tests themselves run on all cores
 
 import hypothesis
+import hypothesis.database
 import pytest
 
 import llama2_fast
 import llama2_ref
 
+pytest_plugins = ["fuzz.plugin"]
+
 PACKAGES = {"llama2_ref": llama2_ref, "llama2_fast": llama2_fast}
 
-# `ci` repeats the same inputs, so that a red test is red for everyone; `nightly` looks for new ones (make fuzz);
-# `regress` only replays the examples that are written in the tests.
-COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("ci", derandomize=True, max_examples=100, **COMMON)
-hypothesis.settings.register_profile("nightly", derandomize=False, max_examples=500, print_blob=True, **COMMON)
-hypothesis.settings.register_profile("regress", phases=[hypothesis.Phase.explicit, hypothesis.Phase.reuse], **COMMON)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+# `dev` is for quick looks between two edits; `ci` repeats the same inputs, so that a red test is red for everyone;
+# `nightly` looks for new ones, and climbs towards the bounds (make fuzz); `regress` only replays what is kept: examples
+# that are written in the tests, and those of the database.
+COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+WITHOUT_CLIMBING = [phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.target]
+PROFILES: dict[str, dict[str, Any]] = {
+    "dev": {"max_examples": 20, "phases": WITHOUT_CLIMBING},
+    "ci": {"max_examples": 100, "derandomize": True, "phases": WITHOUT_CLIMBING},
+    "nightly": {"max_examples": int(os.environ.get("LLAMA2_FUZZ_EXAMPLES", "500")), "print_blob": True},
+    "regress": {"phases": [hypothesis.Phase.explicit, hypothesis.Phase.reuse]},
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the profile that $HYPOTHESIS_PROFILE names, with the database that $LLAMA2_FUZZ_DB names."""
+    name = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+    if name not in PROFILES:
+        raise pytest.UsageError(f"HYPOTHESIS_PROFILE must be one of {', '.join(PROFILES)} (got {name!r})")
+    if url := os.environ.get("LLAMA2_FUZZ_DB"):
+        PROFILES[name] |= {"database": None if PROFILES[name].get("derandomize") else shared_database(url)}
+    hypothesis.settings.register_profile(name, **PROFILES[name], **COMMON)
+    hypothesis.settings.load_profile(name)
+
+
+def shared_database(url: str) -> hypothesis.database.ExampleDatabase:
+    """The database of examples at redis://..., which many machines can share. Raises pytest.UsageError in one line."""
+    try:
+        import redis
+        from hypothesis.extra.redis import RedisExampleDatabase
+    except ImportError:
+        rule = "the redis package must be installed for LLAMA2_FUZZ_DB"
+        raise pytest.UsageError(f"{rule}: pip install 'llama2-twins[dev]'") from None
+    try:
+        server = redis.Redis.from_url(url)
+        server.ping()
+    except (ValueError, redis.RedisError) as error:
+        rule = "LLAMA2_FUZZ_DB must be the address of a Redis server that answers, redis://HOST:PORT"
+        raise pytest.UsageError(f"{rule} (got {url!r}: {error})") from None
+    return RedisExampleDatabase(server)
 
 
 @pytest.fixture(scope="session", params=PACKAGES)

@@ -14,13 +14,19 @@ LAYER_FIELDS = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 KINDS = ("normal", "large", "tiny", "subnormal", "cancelling", "sparse")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Twins:
-    """One model for both packages."""
+    """One model for both packages, and what it was made from."""
 
     config: llama2_ref.Config
     ref: llama2_ref.Weights  # views
     fast: llama2_fast.Weights  # arrays
+    seed: int
+    kind: str
+    shared: bool
+
+    def __repr__(self) -> str:
+        return f"random_twins({self.config}, {self.seed}, {self.kind!r}, {self.shared})"
 
     def transformers(self, backend: str | None = None) -> tuple[llama2_ref.Transformer, llama2_fast.Transformer]:
         fast = llama2_fast.Transformer(self.config, self.fast, backend=backend)
@@ -43,8 +49,8 @@ def random_matrix(rng: np.random.Generator, rows: int, cols: int, kind: str) -> 
     return w
 
 
-def random_twins(config: llama2_ref.Config, seed: int, kind: str = "normal", shared: bool = True) -> Twins:
-    """Weights of a kind, from a seed. Norm weights are about 1."""
+def random_fields(config: llama2_ref.Config, seed: int, kind: str, shared: bool) -> dict[str, Any]:
+    """The arrays of all weights, by their names. Norm weights are about 1."""
     rng = np.random.default_rng(seed)
     c = config
     shapes = {"wq": (c.dim, c.dim), "wk": (c.kv_dim, c.dim), "wv": (c.kv_dim, c.dim), "wo": (c.dim, c.dim)}
@@ -56,7 +62,13 @@ def random_twins(config: llama2_ref.Config, seed: int, kind: str = "normal", sha
         fields[name] = [random_matrix(rng, *shape, kind) for _ in range(c.n_layers)]
     fields["rms_final_weight"] = 1 + random_matrix(rng, 1, c.dim, "normal")[0]
     fields["wcls"] = fields["token_embedding_table"] if shared else random_matrix(rng, c.vocab_size, c.dim, kind)
-    return Twins(config, as_views(fields), llama2_fast.Weights(**fields))
+    return fields
+
+
+def random_twins(config: llama2_ref.Config, seed: int, kind: str = "normal", shared: bool = True) -> Twins:
+    """Weights of a kind, from a seed."""
+    fields = random_fields(config, seed, kind, shared)
+    return Twins(config, as_views(fields), llama2_fast.Weights(**fields), seed, kind, shared)
 
 
 def as_views(fields: dict[str, Any]) -> llama2_ref.Weights:

@@ -1,4 +1,7 @@
-"""int8 and int4 groups: the twins agree on every bit of numbers and scales, and on products within their bound."""
+"""int8 and int4 groups: every bit of numbers and scales is the reference's, and products lie within their bound.
+
+Tests that take `impl` run for every implementation under test (--impl).
+"""
 
 import numpy as np
 import pytest
@@ -31,6 +34,7 @@ def near_ties(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     return x.reshape(-1), size
 
 
+@pytest.mark.kernel("quantize_int8")
 @given(st.one_of(near_ties(), groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1])))))
 @example((np.zeros(4, np.float32), 2))
 @example((np.array([127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5], np.float32), 8))  # ties go to even
@@ -38,15 +42,20 @@ def near_ties(draw: st.DrawFn) -> tuple[np.ndarray, int]:
 @example((np.array([np.nextafter(np.float32(SMALLEST), np.float32(0)), 0, 0], np.float32), 3))
 @example((np.full(2, 180 * 2.0**-149, np.float32), 2))  # a subnormal scale would give q = 180
 @example((np.full(2, np.finfo(np.float32).max, np.float32), 1))
-def test_quantize_is_equal_bit_for_bit(vector):
+def test_quantize_is_equal_bit_for_bit(impl, vector):
     x, size = vector
-    q, scale = fast.quantize_int8(x, size)
+    q, scale = impl.quantize_int8(x, size)
     q_ref, scale_ref = ref.quantize_int8(x.tolist(), size)
-    assert q.dtype == np.int8
-    assert scale.dtype == np.float32
-    assert q.tolist() == q_ref
-    assert scale.view(np.int32).tolist() == np.array(scale_ref, np.float32).view(np.int32).tolist()
-    assert np.abs(q.astype(int)).max() <= 127
+    assert np.asarray(q).tolist() == q_ref
+    assert bits(scale) == bits(scale_ref)
+    assert max(map(abs, q_ref)) <= 127
+
+
+def bits(scale):
+    """Of float32 numbers: other types must hold such."""
+    rounded = np.asarray(scale, np.float32)
+    assert np.array_equal(np.asarray(scale, np.float64), rounded)
+    return rounded.view(np.int32).tolist()
 
 
 @given(groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1]))))
@@ -59,6 +68,7 @@ def test_quantize_errs_by_half_a_step(vector):
     assert_close(x.reshape(-1, size), value, np.broadcast_to(error[:, None], value.shape).copy(), "quantize_int8")
 
 
+@pytest.mark.kernel("quantize_int4")
 @given(st.one_of(near_ties(), groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1])))))
 @example((np.zeros(4, np.float32), 2))
 @example((np.array([-8.0, 0.5, 1.5, 2.5, -0.5, -1.5, 7.5, 8.0], np.float32), 8))  # ties go to even, 8 becomes 7
@@ -66,14 +76,13 @@ def test_quantize_errs_by_half_a_step(vector):
 @example((np.array([8.003, 8.003], np.float32), 2))  # the scale is rounded down: -8.003 steps become -8
 @example((np.array([2.0**-21, -(2.0**-22)], np.float32), 1))  # the least scale, and none
 @example((np.full(2, 524_000, np.float32), 1))
-def test_quantize_int4_is_equal_bit_for_bit_and_errs_by_half_a_step(vector):
+def test_quantize_int4_is_equal_bit_for_bit_and_errs_by_half_a_step(impl, vector):
     x, size = vector
     x = np.clip(x, -524_000, 524_000)
-    q, scale = fast.quantize_int4(x, size)
+    q, scale = (np.asarray(part) for part in impl.quantize_int4(x, size))
     q_ref, scale_ref = ref.quantize_int4(x.tolist(), size)
-    assert (q.dtype, scale.dtype) == (np.int8, np.float32)
     assert q.tolist() == q_ref
-    assert scale.view(np.int32).tolist() == np.array(scale_ref, np.float32).view(np.int32).tolist()
+    assert bits(scale) == bits(scale_ref)
     assert np.array_equal(scale.astype(np.float16), scale)
     groups, step = x.astype(np.float64).reshape(-1, size), scale.astype(np.float64)[:, None]
     steps = np.divide(groups, step, out=np.zeros_like(groups), where=step != 0)
@@ -127,15 +136,20 @@ def products(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
     return draw(integers(rows, count * size)), w_scale, draw(integers(vectors, count * size)), x_scale
 
 
+@pytest.mark.kernel("matmul_int8")
 @given(products())
-def test_matmul_int8(args):
+def test_matmul_int8(impl, args):
+    w_q, w_scale, x_q, x_scale = args[0], args[1], args[2][0], args[3][0]
+    expected = bounded.matmul_int8(w_q, w_scale, x_q.tolist(), x_scale.tolist())
+    assert_within(impl.matmul_int8(w_q, w_scale, x_q, x_scale), expected, "matmul_int8")
+
+
+@given(products())
+def test_matmul_int8_of_many_vectors(args):
     w_q, w_scale, x_q, x_scale = args
-    with np.errstate(over="ignore", invalid="ignore"):
-        many = fast.matmul_int8(*args)
-        one = fast.matmul_int8(w_q, w_scale, x_q[0], x_scale[0])
     expected = [bounded.matmul_int8(w_q, w_scale, q.tolist(), s.tolist()) for q, s in zip(x_q, x_scale, strict=True)]
-    assert_within(many, expected, "matmul_int8")
-    assert_within(one, expected[0], "matmul_int8")
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert_within(fast.matmul_int8(*args), expected, "matmul_int8")
 
 
 @pytest.mark.parametrize("size", [LARGEST_FLOAT32_GROUP, LARGEST_FLOAT32_GROUP + 1, 40_001])
@@ -159,14 +173,14 @@ def test_blocks_of_rows_are_put_together():
     assert np.array_equal(fast.matmul_int8(w, ones[0], x[0], ones[1][0]), exact[0])
 
 
+@pytest.mark.kernel("dequantize_int8")
 @given(groups.flatmap(lambda g: st.tuples(integers(g[0] * g[1]), numbers(g[0], positive=True))))
-def test_dequantize_rounds_once(vector):
+def test_dequantize_rounds_once(impl, vector):
     q, scale = vector
+    exact = np.array(ref.dequantize_int8(q.tolist(), scale.tolist()), np.float64)  # 7 + 24 bits: exact in float64
     with np.errstate(over="ignore"):
-        got = fast.dequantize_int8(q, scale)
-    exact = ref.dequantize_int8(q.tolist(), scale.tolist())  # 7 + 24 bits: exact in float64
-    with np.errstate(over="ignore"):
-        assert got.tolist() == np.array(exact, np.float64).astype(np.float32).tolist()
+        got = np.asarray(impl.dequantize_int8(q, scale)).astype(np.float32)
+        assert got.tolist() == exact.astype(np.float32).tolist()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -1,6 +1,7 @@
 """The same token for the same coin, unless the acceptance rule says that both are right."""
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -8,7 +9,6 @@ import llama2_fast
 import llama2_ref
 from fuzz.strategies import lengths, numbers, seeds
 from fuzz.topp import topp_accept
-from llama2_fast import sampler as fast
 from llama2_fast._bounds.bounded import Bounded, BoundedKernels, U
 from llama2_ref import sampler as ref
 
@@ -38,22 +38,32 @@ def grid_distributions(draw: st.DrawFn) -> np.ndarray:
     return np.diff([0, *cuts, 64]).astype(np.float32) / 64
 
 
+@pytest.mark.kernel("sample_topp")
 @given(distributions(), topps, coins)
-def test_tokens_are_accepted(p, topp, coin):
-    accepted = topp_accept(p, topp, coin)
-    assert accepted[fast.sample_topp(p, topp, coin)]
-    assert accepted[ref.sample_topp(p.tolist(), topp, coin)]
+def test_tokens_are_accepted(impl, p, topp, coin):
+    token = impl.sample_topp(p, topp, coin)
+    assert 0 <= token < len(p)
+    assert topp_accept(p, topp, coin)[token]
 
 
+@pytest.mark.kernel("sample_mult")
+@given(distributions(), coins)
+def test_tokens_of_all_are_accepted(impl, p, coin):
+    token = impl.sample_mult(p, coin)
+    assert 0 <= token < len(p)
+    assert topp_accept(p, 1.0, coin)[token]
+
+
+@pytest.mark.kernel("sample_topp")
 @given(grid_distributions(), st.integers(0, 66).map(lambda k: k / 64), st.integers(0, 63).map(lambda k: k / 64))
 @example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.25, 0.0)  # llama2.c's filter keeps none of these
 @example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.1, 0.99)
 @example(np.array([0.5, 0.25, 0.25], np.float32), 0.5, 0.75)  # the sum must exceed top-p: two tokens stay
 @example(np.array([0.5, 0.5], np.float32), 1.0, 0.5)  # the coin must lie below the sum: the second token
-def test_tokens_are_equal_on_a_grid(p, topp, coin):
+def test_tokens_are_equal_on_a_grid(impl, p, topp, coin):
     """No sum rounds here, so that > for >= and < for <= would show; ties go to the lower index."""
     token = ref.sample_topp(p.tolist(), topp, coin)
-    assert fast.sample_topp(p, topp, coin) == token
+    assert impl.sample_topp(p, topp, coin) == token
     if 0 < topp < 1:
         order = np.argsort(-p, kind="stable")
         sums = np.cumsum(p[order])

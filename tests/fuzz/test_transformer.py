@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
+from fuzz import reproduce
+from fuzz.implementation import SAMPLING
 from fuzz.judge import assert_close, assert_taps_within
 from fuzz.strategies import models, prompts, seeds
 from llama2_fast._bounds.bounded import SLACK, BoundedKernels
@@ -27,12 +29,17 @@ def runs(draw: st.DrawFn) -> tuple[Twins, list[int], list[int]]:
     return twins, tokens, parts
 
 
-def forward_in_parts(transformer, tokens, parts):
+def cut(tokens, sizes):
+    """The parts of a prompt."""
+    ends = np.cumsum(sizes).tolist()
+    return [tokens[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def forward_in_parts(transformer, tokens, sizes):
     """Taps and logits of every token."""
-    cache, taps, logits, start = transformer.new_cache(), llama2_fast.Taps(), [], 0
-    for size in parts:
-        logits.append(transformer.forward(tokens[start : start + size], cache, every=True, taps=taps))
-        start += size
+    cache, taps, logits = transformer.new_cache(), llama2_fast.Taps(), []
+    for part in cut(tokens, sizes):
+        logits.append(transformer.forward(part, cache, every=True, taps=taps))
     assert cache.length == len(tokens)
     return taps, np.concatenate(logits)
 
@@ -40,8 +47,22 @@ def forward_in_parts(transformer, tokens, parts):
 @given(run=runs())
 def test_every_buffer_keeps_its_bound(backend, run):
     twins, tokens, parts = run
+    reproduce.told = lambda: reproduce.model(twins, cut(tokens, parts), backend=backend)
     taps, logits = forward_in_parts(twins.transformers(backend)[1], tokens, parts)
     assert np.array_equal(logits, taps[twins.config.n_layers, "logits"])
+    assert_taps_within(twins.config, twins.ref, tokens, taps)
+
+
+@given(run=runs())
+def test_every_buffer_keeps_its_bound_with_kernels_of_others(impl, run):
+    """The forward pass on the kernels under test; where one is missing, the reference's stands in."""
+    twins, tokens, parts = run
+    if set(impl.names) <= {"argmax", "silu", "softmax", *SAMPLING}:
+        pytest.skip(f"not tested: {impl.name} has no kernel of a forward pass")
+    lines = reproduce.kernels_of(impl.name, impl.names)
+    transformer = llama2_fast.Transformer(twins.config, twins.fast, kernels=impl.with_others())
+    taps, _ = forward_in_parts(transformer, tokens, parts)
+    reproduce.told = lambda: reproduce.model(twins, cut(tokens, parts), lines)
     assert_taps_within(twins.config, twins.ref, tokens, taps)
 
 
@@ -54,7 +75,9 @@ def test_every_buffer_of_a_quantized_model_keeps_its_bound(backend, kind, twins,
     transformer = llama2_fast.Transformer(twins.config, twins.fast, threads=threads, backend=backend, quantize=kind)
     taps, cache = llama2_fast.Taps(), transformer.new_cache()
     first = data.draw(st.integers(1, len(tokens)), label="first")
-    for part in filter(None, (tokens[:first], tokens[first:])):
+    parts = list(filter(None, (tokens[:first], tokens[first:])))
+    reproduce.told = lambda: reproduce.model(twins, parts, backend=backend, quantize=kind, threads=threads)
+    for part in parts:
         transformer.forward(part, cache, every=True, taps=taps)
     assert_taps_within(twins.config, llama2_ref.quantize_weights(twins.ref, kind), tokens, taps)
 

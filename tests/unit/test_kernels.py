@@ -66,6 +66,15 @@ def test_arrays_with_more_axes_are_many_vectors():
     assert [part.shape for part in fast.rope_table(np.arange(7), 6, 1e4)] == [(7, 3), (7, 3)]
 
 
+def test_results_are_float32_whatever_is_given():
+    x = np.array([1.0, -2.0, 3.0, 0.5])
+    results = [fast.matmul([x], x), fast.add(x, x), fast.rmsnorm(x, x, 1e-5), *fast.rope_table(3, 4, 1e4)]
+    results += [fast.rope(x, x[:2], x[:2]), fast.softmax(x), fast.attention(x, [x], [x], 2), fast.silu(x)]
+    results += [fast.swiglu(x, x), fast.quantize_int8(x, 2)[1], fast.quantize_int4(x, 2)[1]]
+    results += [fast.dequantize_int8([1, 2], [0.5]), fast.matmul_int8([[1, 2]], [[0.5]], [1, 2], [0.5])]
+    assert {result.dtype for result in results} == {np.dtype(np.float32)}
+
+
 V, W = [1.0, 2.0, 3.0, 4.0], [1.0, 2.0]
 BAD_CALLS = {
     "matmul": [([V], W), ([W], V)],

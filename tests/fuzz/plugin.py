@@ -1,0 +1,239 @@
+"""What the fuzz tests add to pytest: --impl, known deviations, counts of examples, and scripts that show a failure."""
+
+import ast
+import contextlib
+import functools
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from fuzz import judge, reproduce
+from fuzz.implementation import NAMES, OURS, Implementation, load
+from llama2_fast._bounds.compare import Comparison
+
+FOLDER = Path(__file__).parent
+DEVIATIONS = FOLDER / "deviations.toml"
+FOREIGN = pytest.StashKey[bool]()  # is somebody else's implementation under test?
+IMPLEMENTATIONS = pytest.StashKey[list[Implementation]]()
+KNOWN = pytest.StashKey[list["Deviation"]]()
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A test that an implementation is known to fail."""
+
+    impl: str  # a pattern for its name
+    test: str  # a pattern for the test, FILE::NAME
+    reason: str
+
+
+@dataclass
+class Tally:
+    """What a test has tried: how many examples, and the largest part of its bound that each result came to."""
+
+    examples: int = 0
+    ratios: dict[str, float] | None = None
+
+
+tally = Tally()
+failed: list[str] = []  # the last comparison that broke its bound
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("llama2 twins")
+    text = "kernels under test: importable modules, separated by commas (default: $LLAMA2_IMPL, else both of ours)"
+    group.addoption("--impl", default=os.environ.get("LLAMA2_IMPL", ""), metavar="MODULES", help=text)
+    text = f"known deviations, with a reason each (default: {DEVIATIONS.name} beside the fuzz tests)"
+    group.addoption("--deviations", default=str(DEVIATIONS), metavar="FILE", help=text)
+    text = "append what was tried to a file, a line of JSON for each run"
+    group.addoption("--fuzz-report", metavar="FILE", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    asked = [name.strip() for name in config.getoption("impl").split(",") if name.strip()]
+    config.addinivalue_line("markers", "kernel(name): the test is about this kernel of an implementation")
+    config.stash[FOREIGN] = bool(asked) and not set(asked) <= set(OURS)
+    config.stash[IMPLEMENTATIONS] = [load(name) for name in dict.fromkeys(asked or OURS)]
+    config.stash[KNOWN] = _read_deviations(Path(config.getoption("deviations")))
+    judge.listeners.append(_listen)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    impl, mark = _impl(item), item.get_closest_marker("kernel")
+    if impl is not None and mark is not None and mark.args[0] not in impl.names:
+        pytest.skip(f"not tested: {impl.name} has no {mark.args[0]}")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [impl.description() for impl in config.stash[IMPLEMENTATIONS]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "impl" in metafunc.fixturenames:
+        metafunc.parametrize("impl", metafunc.config.stash[IMPLEMENTATIONS], ids=repr, scope="session")
+
+
+# ---------------------------------------------------------------------------------------------------------- collection
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not test the implementation that was asked for; mark known deviations; count examples."""
+    for item in items:
+        for deviation in config.stash[KNOWN]:
+            if _matches(deviation, item):
+                item.add_marker(pytest.mark.xfail(reason=f"known deviation: {deviation.reason}"))
+        function = getattr(item, "obj", None)
+        if hypothesis.is_hypothesis_test(function):
+            _count_examples(function)
+    if config.stash[FOREIGN]:
+        others = [item for item in items if _impl(item) is None]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _impl(item) is not None]
+
+
+def _impl(item: pytest.Item) -> Implementation | None:
+    return item.callspec.params.get("impl") if hasattr(item, "callspec") else None
+
+
+def _read_deviations(path: Path) -> list[Deviation]:
+    """[[deviation]] tables of impl, test and reason. Raises pytest.UsageError, in one line."""
+    try:
+        tables = tomllib.loads(path.read_text("utf-8")).get("deviation", [])
+        deviations = [Deviation(**table) for table in tables]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+        rule = "must be a TOML file of [[deviation]] tables with impl, test and reason"
+        raise pytest.UsageError(f"--deviations {path}: {rule} ({error})") from None
+    for deviation in deviations:
+        if not all(isinstance(text, str) and text.strip() for text in vars(deviation).values()):
+            raise pytest.UsageError(f"--deviations {path}: impl, test and reason must be texts (got {deviation})")
+        if not any(fnmatch(name, deviation.test) for name in _tests_of_implementations()):
+            rule = "must be FILE::NAME of a test that takes an implementation"
+            raise pytest.UsageError(f"--deviations {path}: test {rule} (got {deviation.test!r}, which matches none)")
+    return deviations
+
+
+def _matches(deviation: Deviation, item: pytest.Item) -> bool:
+    impl = _impl(item)
+    return impl is not None and fnmatch(impl.name, deviation.impl) and fnmatch(_name(item), deviation.test)
+
+
+def _name(item: pytest.Item) -> str:
+    """FILE::NAME, without folders and parameters."""
+    return f"{item.path.name}::{getattr(item, 'originalname', None) or item.name}"
+
+
+def _tests_of_implementations() -> list[str]:
+    """FILE::NAME of every test that takes `impl`, whatever is collected."""
+    names = []
+    for path in FOLDER.glob("test_*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and "impl" in [arg.arg for arg in node.args.args]:
+                names.append(f"{path.name}::{node.name}")
+    return names
+
+
+# ------------------------------------------------------------------------------------------------------------ examples
+
+
+def _count_examples(function: Any) -> None:
+    """Let a property count its examples, and climb towards its bound where the profile says so."""
+    inner = function.hypothesis.inner_test
+    if hasattr(inner, "counts_examples"):
+        return
+
+    @functools.wraps(inner)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        tally.examples += 1
+        nearest: dict[str, float] = {}
+        with _listening(nearest):
+            result = inner(*args, **kwargs)
+        if hypothesis.Phase.target in hypothesis.settings.default.phases:
+            for what, ratio in nearest.items():
+                hypothesis.target(ratio, label=what)
+        return result
+
+    counted.counts_examples = True
+    function.hypothesis.inner_test = counted
+
+
+@contextlib.contextmanager
+def _listening(nearest: dict[str, float]) -> Iterator[None]:
+    def listen(what: str, comparison: Comparison) -> None:
+        if comparison.within:
+            nearest[what] = max(nearest.get(what, 0.0), comparison.ratio)
+
+    judge.listeners.append(listen)
+    try:
+        yield
+    finally:
+        judge.listeners.remove(listen)
+
+
+def _listen(what: str, comparison: Comparison) -> None:
+    if not comparison.within:
+        failed[:] = [f"{what}{comparison}"]
+    elif tally.ratios is not None:
+        tally.ratios[what] = max(tally.ratios.get(what, 0.0), comparison.ratio)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    global tally
+    tally, reproduce.told = Tally(ratios={}), None
+    failed.clear()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.when == "call":
+        report.user_properties += [("examples", tally.examples), ("ratios", tally.ratios)]
+        if report.failed and reproduce.told is not None:
+            text = "\n".join([reproduce.told(), *(f"# {line}" for line in failed)])
+            report.sections.append(("to see this without the suite, run", text))
+    return report
+
+
+# ------------------------------------------------------------------------------------------------------------- summary
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    stats = terminalreporter.stats
+    reports = [report for name in ("passed", "failed", "xfailed") for report in stats.get(name, [])]
+    found = [dict(report.user_properties) for report in reports if report.when == "call"]
+    examples = sum(each.get("examples", 0) for each in found)
+    if not examples:
+        return
+    ratios: dict[str, float] = {}
+    for each in found:
+        for what, ratio in (each.get("ratios") or {}).items():
+            ratios[what] = max(ratios.get(what, 0.0), ratio)
+    properties = sum(1 for each in found if each.get("examples"))
+    terminalreporter.write_line(f"{examples:,} examples of {properties} properties")
+    if config.stash[FOREIGN]:
+        _write_verdict(terminalreporter.write_line, config.stash[IMPLEMENTATIONS], ratios)
+    if config.getoption("fuzz_report"):
+        line = {"examples": examples, "properties": properties, "ratios": ratios}
+        with open(config.getoption("fuzz_report"), "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _write_verdict(write: Callable[[str], None], impls: list[Implementation], ratios: dict[str, float]) -> None:
+    """What of each implementation was not tested, and how far they are from their bounds."""
+    for impl in impls:
+        missing = [name for name in NAMES if name not in impl.names]
+        write(f"{impl.name}: not tested, since missing: {', '.join(missing) or 'nothing'}")
+    if ratios:
+        nearest = sorted(ratios.items(), key=lambda item: -item[1])
+        write("largest part of a bound: " + ", ".join(f"{what} {ratio:.2g}" for what, ratio in nearest))
