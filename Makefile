@@ -15,7 +15,8 @@ run: .venv/run
 test: .venv/dev
 	$(BIN)/python -m pytest $(ARGS)
 
-# When you look for bugs: the fuzz tests with new inputs each time, for MINUTES.
+# When you look for bugs: the fuzz tests with new inputs each time, for MINUTES, on all cores.
+# LLAMA2_FUZZ_DB=redis://HOST:PORT shares what is found with other machines; HYPOTHESIS_PROFILE=regress make test replays it.
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 

@@ -37,12 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if name not in PROFILES:
         raise pytest.UsageError(f"HYPOTHESIS_PROFILE must be one of {', '.join(PROFILES)} (got {name!r})")
     if url := os.environ.get("LLAMA2_FUZZ_DB"):
-        PROFILES[name] |= {"database": None if PROFILES[name].get("derandomize") else shared_database(url)}
+        PROFILES[name] |= {"database": None if PROFILES[name].get("derandomize") else shared_database(config, url)}
     hypothesis.settings.register_profile(name, **PROFILES[name], **COMMON)
     hypothesis.settings.load_profile(name)
 
 
-def shared_database(url: str) -> hypothesis.database.ExampleDatabase:
+def shared_database(config: pytest.Config, url: str) -> hypothesis.database.ExampleDatabase:
     """The database of examples at redis://..., which many machines can share. Raises pytest.UsageError in one line."""
     try:
         import redis
@@ -52,6 +52,7 @@ def shared_database(url: str) -> hypothesis.database.ExampleDatabase:
         raise pytest.UsageError(f"{rule}: pip install 'llama2-twins[dev]'") from None
     try:
         server = redis.Redis.from_url(url)
+        config.add_cleanup(server.close)
         server.ping()
     except (ValueError, redis.RedisError) as error:
         rule = "LLAMA2_FUZZ_DB must be the address of a Redis server that answers, redis://HOST:PORT"

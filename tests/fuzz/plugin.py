@@ -53,7 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--impl", default=os.environ.get("LLAMA2_IMPL", ""), metavar="MODULES", help=text)
     text = f"known deviations, with a reason each (default: {DEVIATIONS.name} beside the fuzz tests)"
     group.addoption("--deviations", default=str(DEVIATIONS), metavar="FILE", help=text)
-    text = "append what was tried to a file, a line of JSON for each run"
+    text = "run only tests that try examples"
+    group.addoption("--only-properties", action="store_true", help=text)
+    text = "write what was tried to a file, in JSON"
     group.addoption("--fuzz-report", metavar="FILE", help=text)
 
 
@@ -96,9 +98,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if hypothesis.is_hypothesis_test(function):
             _count_examples(function)
     if config.stash[FOREIGN]:
-        others = [item for item in items if _impl(item) is None]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if _impl(item) is not None]
+        _keep(config, items, lambda item: _impl(item) is not None)
+    if config.getoption("only_properties"):
+        _keep(config, items, lambda item: hypothesis.is_hypothesis_test(getattr(item, "obj", None)))
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
 
 
 def _impl(item: pytest.Item) -> Implementation | None:
@@ -213,7 +220,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports = [report for name in ("passed", "failed", "xfailed") for report in stats.get(name, [])]
     found = [dict(report.user_properties) for report in reports if report.when == "call"]
     examples = sum(each.get("examples", 0) for each in found)
-    if not examples:
+    if not examples or hasattr(config, "workerinput"):  # the workers of xdist write no summary
         return
     ratios: dict[str, float] = {}
     for each in found:
@@ -224,9 +231,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.stash[FOREIGN]:
         _write_verdict(terminalreporter.write_line, config.stash[IMPLEMENTATIONS], ratios)
     if config.getoption("fuzz_report"):
-        line = {"examples": examples, "properties": properties, "ratios": ratios}
-        with open(config.getoption("fuzz_report"), "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        report = {"examples": examples, "properties": properties, "ratios": ratios}
+        Path(config.getoption("fuzz_report")).write_text(json.dumps(report), "utf-8")
 
 
 def _write_verdict(write: Callable[[str], None], impls: list[Implementation], ratios: dict[str, float]) -> None:
