@@ -10,12 +10,23 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
+from fuzz import reproduce
 from fuzz.strategies import configs, models
 from llama2_ref._format import HEADER_BYTES, default_group_size
 from models import random_twins
 
 PACKAGES = (llama2_ref, llama2_fast)
 versions = st.sampled_from((0, 1, 2))
+# What a failure is told by.
+READ = """\
+from pathlib import Path
+
+Path("damaged.bin").write_bytes(data)
+for package in (llama2_ref, llama2_fast):
+    try:
+        print(package.read_checkpoint("damaged.bin"))
+    except llama2_ref.CheckpointError as error:
+        print(error)"""
 files = {"norms": False}  # llama2.c's files imply eps and theta
 
 
@@ -122,7 +133,9 @@ def test_damage_is_refused_or_read_alike(folder, twins, version, data):
     for _ in range(data.draw(st.integers(0, 3), label="changes")):
         damaged[data.draw(places, label="where")] = data.draw(st.integers(0, 255), label="byte")
     lengths = st.one_of(st.just(len(damaged)), st.integers(0, len(damaged)))
-    path.write_bytes(damaged[: data.draw(lengths, label="length")])
+    del damaged[data.draw(lengths, label="length") :]
+    path.write_bytes(damaged)
+    reproduce.told = lambda: reproduce.script(READ, data=bytes(damaged))
     outcomes = []
     for package in PACKAGES:
         try:

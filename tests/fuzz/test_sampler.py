@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
+from fuzz import reproduce
 from fuzz.strategies import lengths, numbers, seeds
 from fuzz.topp import topp_accept
 from llama2_fast._bounds.bounded import Bounded, BoundedKernels, U
 from llama2_ref import sampler as ref
+
+# What a failure is told by.
+DRAW = """\
+for package in (llama2_ref, llama2_fast):
+    print(package.Sampler(temperature, topp, seed).sample(logits))"""
 
 coins = st.integers(0, 2**24 - 1).map(lambda k: k / 2**24)
 topps = st.one_of(st.floats(0, 1), st.sampled_from((0.0, 0.5, 0.9, 1.0, 1.5, 1e-30, 0.999999)))
@@ -76,6 +82,7 @@ def test_tokens_are_equal_on_a_grid(impl, p, topp, coin):
 @given(lengths.flatmap(numbers), st.sampled_from((1.0, 0.1, 0.7, 3.0, 1e-30, 1e-300, 1e30)), topps, seeds)
 def test_samplers_draw_accepted_tokens(logits, temperature, topp, seed):
     """From logits: each twin's token is one that a correct sampler may draw from softmax with its float32 error."""
+    reproduce.told = lambda: reproduce.script(DRAW, logits=logits, temperature=temperature, topp=topp, seed=seed)
     with np.errstate(over="ignore"):
         tokens = [module.Sampler(temperature, topp, seed).sample(logits) for module in (llama2_ref, llama2_fast)]
         z = (logits.astype(np.float64) - logits.max()) / temperature

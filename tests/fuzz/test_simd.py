@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
+from fuzz import reproduce
 from fuzz.strategies import models, prompts
 from models import random_twins
 
@@ -40,10 +41,11 @@ def test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut(twins, kind, 
     one = compiled(twins, kind, threads=1)
     whole = one.forward(tokens, one.new_cache(), every=True)
     other, parts = compiled(twins, kind, threads), []
-    cache = other.new_cache()
+    cache, cuts = other.new_cache(), []
+    reproduce.told = lambda: reproduce.bits(twins, tokens, cuts, kind, threads)
     while cache.length < len(tokens):
-        size = data.draw(st.integers(1, len(tokens) - cache.length), label="part")
-        parts.append(other.forward(tokens[cache.length : cache.length + size], cache, every=True))
+        cuts.append(data.draw(st.integers(1, len(tokens) - cache.length), label="part"))
+        parts.append(other.forward(tokens[cache.length : cache.length + cuts[-1]], cache, every=True))
     assert np.array_equal(bits(np.concatenate(parts)), bits(whole))
     assert np.array_equal(bits(one.forward(tokens, one.new_cache())), bits(whole[-1]))
 

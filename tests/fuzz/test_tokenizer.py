@@ -9,8 +9,28 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
+from fuzz import reproduce
 from fuzz.strategies import encodings, vocabularies
 from models import vocabulary, write_tokenizer
+
+# What a failure is told by.
+ENCODE = """\
+for package in (llama2_ref, llama2_fast):
+    tokenizer = package.Tokenizer(*words)
+    ids = tokenizer.encode(text, bos, eos)
+    print(ids, repr(tokenizer.decode(ids)))"""
+DECODE = """\
+for package in (llama2_ref, llama2_fast):
+    print(repr(package.Tokenizer(*words).decode(ids)))"""
+READ = """\
+from pathlib import Path
+
+Path("damaged.bin").write_bytes(data)
+for package in (llama2_ref, llama2_fast):
+    try:
+        print(vars(package.Tokenizer.read("damaged.bin")))
+    except llama2_ref.TokenizerError as error:
+        print(error)"""
 
 
 def twins(tokens, scores):
@@ -21,6 +41,7 @@ def twins(tokens, scores):
 @example((([b"<unk>", b"<s>", b"</s>", b"a", b"aa", b" "], [0, 0, 0, 0, -1.0, 0]), "aaaaa"), True, False)  # ties
 def test_encoding_is_equal(case, bos, eos):
     words, text = case
+    reproduce.told = lambda: reproduce.script(ENCODE, words=words, text=text, bos=bos, eos=eos)
     ref, fast = twins(*words)
     expected = ref.encode(text, bos, eos)
     assert fast.encode(text, bos, eos) == expected
@@ -31,6 +52,7 @@ def test_encoding_is_equal(case, bos, eos):
 def test_decoding_undoes_encoding(case):
     """Unless the vocabulary has no token, and no bytes, for a character."""
     words, text = case
+    reproduce.told = lambda: reproduce.script(ENCODE, words=words, text=text, bos=True, eos=False)
     for tokenizer in twins(*words):
         ids = tokenizer.encode(text)
         if 0 not in ids:
@@ -42,6 +64,7 @@ def test_decoding_undoes_encoding(case):
 def test_decoding_is_equal_for_any_tokens(words, data):
     ref, fast = twins(*words)
     ids = data.draw(st.lists(st.integers(0, len(words[0]) - 1)), label="ids")
+    reproduce.told = lambda: reproduce.script(DECODE, words=words, ids=ids)
     assert fast.decode(ids) == ref.decode(ids)
 
 
@@ -72,7 +95,9 @@ def test_damaged_files_are_read_alike(tmp_path_factory, words, data):
         damaged[data.draw(st.integers(0, len(damaged) - 1), label="where")] = data.draw(
             st.integers(0, 255), label="byte"
         )
-    path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)), label="length")])
+    del damaged[data.draw(st.integers(0, len(damaged)), label="length") :]
+    path.write_bytes(damaged)
+    reproduce.told = lambda: reproduce.script(READ, data=bytes(damaged))
     outcomes = []
     for package in (llama2_ref, llama2_fast):
         try:
