@@ -9,8 +9,11 @@ softmax       e^z with z off by d lies in E (1 +- rel) +- EXP_ABS, rel = e^d (1 
               own power and falls with the others, so that hi / (hi + others' lo) and lo / (lo + others' hi) enclose it
 attention     sum w v - o = sum (w - p)(v - o), since weights sum to 1 on both sides: sum |w - p| |v - o|
 swiglu        the error of exp enters 1 + E with weight E / (1 + E) = 1 - sigmoid; |silu''| <= 1/2
+
+Products are sums of numpy's own, not of BLAS, which may be what is judged. Matrices are widened a few rows at a time.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +25,8 @@ from llama2_ref import kernels
 from .bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, TABLE_REL, U
 
 Array = NDArray[np.float64]
+
+BLOCK = 2**17  # numbers of a matrix that are widened at a time: they should stay in a core's cache
 
 
 def gamma(n: int) -> float:
@@ -57,11 +62,16 @@ class ClosedKernels:
     """The kernels of llama2_ref on Balls."""
 
     def matmul(self, w: Any, x: Any) -> Ball:
-        x, w = ball(x), _matrix(w)
-        size, g = np.abs(x.value) + x.error, gamma(w.shape[1])
-        magnitudes = np.abs(w)
-        error = magnitudes @ (x.error + g * size) + w.shape[1] * ETA / 2 * (1 + g)
-        return limited(w @ x.value, error, magnitudes @ size * (1 + g))
+        x = ball(x)
+        size, g = np.abs(x.value) + x.error, gamma(len(x))
+        value, error, largest = np.empty((3, len(w)))
+        for rows in _blocks(w, len(x)):
+            part = _matrix(w[rows])
+            value[rows] = _product(part, x.value)
+            magnitudes = np.abs(part)
+            largest[rows] = _product(magnitudes, size)
+            error[rows] = _product(magnitudes, x.error) + g * largest[rows] if x.error.any() else g * largest[rows]
+        return limited(value, error + len(x) * ETA / 2 * (1 + g), largest * (1 + g))
 
     def add(self, x: Any, y: Any) -> Ball:
         x, y = ball(x), ball(y)
@@ -141,13 +151,29 @@ class ClosedKernels:
         return Ball(value, U * np.abs(value) + ETA / 2)
 
     def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any) -> Ball:
-        w_q, w_scale, x_scale = _matrix(w_q), _matrix(w_scale), np.asarray(x_scale, np.float64)
-        rows, groups = w_scale.shape
-        sums = np.sum(w_q.reshape(rows, groups, -1) * np.asarray(x_q, np.float64).reshape(groups, -1), axis=2)
-        terms, g = sums * w_scale * x_scale, gamma(groups + 1)
-        size = np.sum(np.abs(terms), axis=1)
-        under = ETA / 2 * np.sum(np.abs(sums) + x_scale + w_scale + 1, axis=1) * (1 + g)
-        return limited(np.sum(terms, axis=1), g * size + under, size * (1 + g))
+        x_scale = np.asarray(x_scale, np.float64)
+        groups, g = len(x_scale), gamma(len(x_scale) + 1)
+        x_groups = np.asarray(x_q, np.float64).reshape(groups, -1)
+        value, size, under = np.empty((3, len(w_q)))
+        for rows in _blocks(w_q, len(x_q)):
+            scale = _matrix(w_scale[rows])
+            sums = np.einsum("rgi,gi->rg", _matrix(w_q[rows]).reshape(-1, *x_groups.shape), x_groups)
+            terms = sums * scale * x_scale
+            value[rows], size[rows] = np.sum(terms, axis=1), np.sum(np.abs(terms), axis=1)
+            under[rows] = ETA / 2 * np.sum(np.abs(sums) + x_scale + scale + 1, axis=1) * (1 + g)
+        return limited(value, g * size + under, size * (1 + g))
+
+
+def _blocks(w: Any, cols: int) -> Iterator[slice]:
+    """Slices of the rows of a matrix, for a few numbers each."""
+    step = max(1, BLOCK // cols)
+    return (slice(start, start + step) for start in range(0, len(w), step))
+
+
+def _product(w: Array, x: Array) -> Array:
+    """w x: (m, n), (n) -> (m). einsum has loops of its own, which are not BLAS."""
+    product: Array = np.einsum("ij,j->i", w, x)
+    return product
 
 
 def _matrix(rows: Any) -> Array:
@@ -157,12 +183,14 @@ def _matrix(rows: Any) -> Array:
 def _attention(q: Array, dq: Array, k: Array, v: Array) -> tuple[Array, Array]:
     """One head: (E), (E), (T, E), (T, E) -> value and error, (E) each."""
     count, size = k.shape
-    g, scale, magnitude = gamma(count - 1), size**-0.5, np.abs(k) @ (np.abs(q) + dq)
-    ds = (gamma(size + 3) * magnitude + np.abs(k) @ dq) * scale + ETA * (size * scale + 1 + np.sum(np.abs(k), axis=1))
-    p, off = _weights(k @ q * scale, ds)
-    out = p @ v
-    sizes = (p + off) @ np.abs(v)
-    error = (off @ np.abs(v - out) + gamma(count + 2) * sizes) / (1 - g) + g / (1 - g) * np.abs(out)
+    sizes_k = np.abs(k)
+    g, scale, magnitude = gamma(count - 1), size**-0.5, _product(sizes_k, np.abs(q) + dq)
+    ds = gamma(size + 3) * magnitude + _product(sizes_k, dq)
+    ds = ds * scale + ETA * (size * scale + 1 + np.sum(sizes_k, axis=1))
+    p, off = _weights(_product(k, q) * scale, ds)
+    out = _product(v.T, p)
+    sizes = _product(np.abs(v).T, p + off)
+    error = (_product(np.abs(v - out).T, off) + gamma(count + 2) * sizes) / (1 - g) + g / (1 - g) * np.abs(out)
     error = error + ETA * (count + np.sum(np.abs(v), axis=0))
     over = (np.max(magnitude) * (1 + gamma(size + 3)) > FLOAT32_MAX) | (
         sizes * (1 + gamma(2 * count + 2)) > FLOAT32_MAX
