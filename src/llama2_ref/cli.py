@@ -48,7 +48,8 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
   {prog} quantize stories15M.bin stories15M.q8.bin      a quarter of the size
 """,
 }
-TOOLS = ("bench",)  # verbs that only a package with a module of that name has: HELP, EXAMPLES, add_arguments and run
+TOOLS = ("verify", "bench")  # verbs of a package that has such modules: HELP, EXAMPLES, add_arguments, and run, whose
+# result is the exit code
 TEMPERATURE = 1.0  # as in llama2.c
 TINY_TEMPERATURE = 0.5  # of the bundled model, which has a million parameters: at 1.0 it takes too many wrong turns
 STEPS = 256  # of a text, as in llama2.c; a chat goes on to the end of the context
@@ -72,13 +73,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(llama2: ModuleType, argv: Sequence[str] | None = None) -> int:
-    """Run the command line with a package, and return the exit code: 0, 2 after an error, 130 after Ctrl-C."""
+    """Run the command line with a package, and return the exit code.
+
+    0; 1 where a tool has found that something is wrong; 2 after an error, 130 after Ctrl-C.
+    """
     prog = f"python -m {llama2.__name__}"
     try:
         _use_utf8()
-        _run(llama2, prog, list(sys.argv[1:] if argv is None else argv))
+        code = _run(llama2, prog, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-        return 0
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except Llama2Error as error:
@@ -92,18 +96,19 @@ def main(llama2: ModuleType, argv: Sequence[str] | None = None) -> int:
         return _fail(prog, f"standard output {reason}")
 
 
-def _run(llama2: ModuleType, prog: str, argv: list[str]) -> None:
+def _run(llama2: ModuleType, prog: str, argv: list[str]) -> int:
     tools = _tools(llama2, argv)
     try:
         args = _parser(llama2, prog, tools).parse_args(_with_verb(argv, tools))
     except SystemExit:  # help was asked for, and is printed
-        return
+        return 0
     if args.version:
         print(f"{llama2.__name__} {llama2.__version__}")
     elif args.verb in tools:
-        tools[args.verb].run(args)
+        return int(tools[args.verb].run(args) or 0)
     else:
         RUN[getattr(args, "mode", None) or args.verb](llama2, args)
+    return 0
 
 
 def _use_utf8() -> None:

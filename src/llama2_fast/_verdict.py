@@ -1,0 +1,289 @@
+"""What the verb `verify` has found, as a text for reading and as a picture: both are made of what JSON holds."""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from itertools import groupby
+from typing import Any
+
+COMPACT = 12  # layers above which only the worst of each buffer is shown
+SHOWN = 16  # positions above which only those are shown at which something happens
+WRONG = "<-- WRONG"
+DECADES = 1.5  # that a panel of the picture shows at least
+
+
+def text(report: dict[str, Any], every: bool) -> Iterator[str]:
+    """The report for reading."""
+    yield from _head(report)
+    for engine in report["engines"]:
+        if report["logits"] is None or every or not engine["right"]:
+            yield ""
+            yield from _engine_table(engine, report["model"]["config"]["n_layers"], every)
+    yield ""
+    for engine in report["engines"]:
+        yield from _engine_summary(engine)
+    if report["logits"] is not None:
+        yield ""
+        yield from _logits_text(report["logits"], report["tokens"], every)
+    yield ""
+    yield _summary(report)
+
+
+def _head(report: dict[str, Any]) -> Iterator[str]:
+    quantize, tokens, versions = report["settings"]["quantize"], report["tokens"], report["versions"]
+    yield report["model"]["text"] + (f", as {quantize}" if quantize else "")
+    yield f"{report['machine']['processor']}, {report['machine']['cores']} cores"
+    yield f"numpy {versions['numpy']} with {report['blas']}, Python {versions['python']}"
+    count, given = len(tokens["ids"]), tokens["given"]
+    kinds = [f"{given} given"] * bool(given) + [f"{count - given} random"] * (count > given)
+    yield f"tokens: {count} ({', '.join(kinds)}), {tokens['prompt']} of them at once, the others one by one"
+    loops = "the reference's own loops, on numbers that carry their error"
+    yield f"bounds: {loops if report['settings']['bounds'] == 'loops' else 'closed formulas, without BLAS'}"
+
+
+def _engine_table(engine: dict[str, Any], n_layers: int, every: bool) -> Iterator[str]:
+    rows = engine["rows"]
+    if n_layers > COMPACT and not every:
+        yield f"{engine['engine']}: of each buffer the layer that is nearest to its bound (--all shows every one)"
+        rows = _worst_layers(rows)
+    else:
+        yield f"{engine['engine']}:"
+    cells = [["layer", "buffer", "kernel", "error", "bound", "ratio", "where", ""]]
+    for row in rows:
+        layer = "-" if row["layer"] == n_layers else str(row["layer"])
+        where = f"token {row['token']}, index {row['index']}"
+        numbers = [_shown(row["distance"], ".2e"), _shown(row["bound"], ".2e"), _shown(row["ratio"], ".3f")]
+        cells.append([layer, row["buffer"], row["kernel"], *numbers, where, WRONG * bool(row["wrong"])])
+    yield from _columns(cells, right=(0, 3, 4, 5))
+
+
+def _worst_layers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each buffer the first row that breaks its bound, else the one that is nearest to it."""
+    chosen: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        best = chosen.setdefault(row["buffer"], row)
+        if not best["wrong"] and (row["wrong"] or _ratio(row) > _ratio(best)):
+            chosen[row["buffer"]] = row
+    return list(chosen.values())
+
+
+def _ratio(row: dict[str, Any]) -> float:
+    return float("inf") if row["ratio"] is None else float(row["ratio"])
+
+
+def _engine_summary(engine: dict[str, Any]) -> Iterator[str]:
+    name, rows, promises = engine["engine"], engine["rows"], engine["promises"]
+    wrong = [row for row in rows if row["wrong"]]
+    if wrong:
+        yield f"{name}: WRONG: {_guilty(wrong[0])}; {len(wrong)} of {len(rows)} buffers break their bounds"
+    else:
+        worst = max(rows, key=_ratio)
+        nearest = f"at most {_ratio(worst):.0%} of it, in {_place(worst)}"
+        yield f"{name}: every buffer keeps its bound ({len(rows)} buffers, {_total(rows):,} numbers): {nearest}"
+    if not promises:
+        yield f"{name}: equal bits are not promised, since BLAS adds in an order of its own"
+        return
+    for promise in promises:
+        if promise["broken"]:
+            yield f"{name}: WRONG: not the same bits: {promise['what']}: {promise['broken']}"
+    kept = [_kept(list(group)) for _, group in groupby(promises, lambda promise: promise["kind"])]
+    if any(kept):
+        yield f"{name}: the same bits {'; '.join(filter(None, kept))}"
+
+
+def _kept(promises: Sequence[dict[str, Any]]) -> str:
+    """The promises of one kind that are kept, as in "with 1, 2 or 3 threads"."""
+    numbers = [str(promise["number"]) for promise in promises if not promise["broken"]]
+    if not numbers:
+        return ""
+    few = " or ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
+    return {
+        "threads": f"with {few} threads",
+        "parts": f"in parts of {few} tokens",
+        "batch": f"as sequence {few} of a batch",
+    }[promises[0]["kind"]]
+
+
+def _guilty(row: dict[str, Any]) -> str:
+    """The first buffer in the order of the model that breaks its bound: what makes it is wrong."""
+    numbers = f"{_shown(row['got'], '.9g')}, must be {_shown(row['value'], '.9g')} +- {_shown(row['bound'], '.2g')}"
+    return f"{_place(row)} ({row['kernel']}) first: {numbers}, at token {row['token']}, index {row['index']}"
+
+
+def _place(row: dict[str, Any]) -> str:
+    return row["buffer"] if row["buffer"] in ("final_norm", "logits") else f"{row['buffer']} of layer {row['layer']}"
+
+
+def _total(rows: Sequence[dict[str, Any]]) -> int:
+    return sum(row["numbers"] for row in rows)
+
+
+def _summary(report: dict[str, Any]) -> str:
+    """One line that says it all."""
+    found = []
+    for engine in report["engines"]:
+        wrong = next((row for row in engine["rows"] if row["wrong"]), None)
+        broken = next((promise for promise in engine["promises"] if promise["broken"]), None)
+        if wrong is not None:
+            found.append(f"{engine['engine']} breaks the bound of {_place(wrong)} ({wrong['kernel']})")
+        elif broken is not None:
+            found.append(f"{engine['engine']} gives other bits with {broken['what']}")
+    logits = report["logits"]
+    if logits is not None and not logits["right"]:
+        found.append(f"{logits['name']} parts at position {logits['parting']['position']}, which is not explained")
+    if found:
+        return f"WRONG: {'; '.join(found)}"
+    return f"right: {' and '.join(engine['engine'] for engine in report['engines'])}, on {report['model']['name']}"
+
+
+def _logits_text(found: dict[str, Any], tokens: dict[str, Any], every: bool) -> Iterator[str]:
+    """What was found about another program's logits."""
+    positions, name = found["positions"], found["name"]
+    yield f"{name}, beside the float64 value and {found['engine']}:"
+    yield from _positions_table(found, every)
+    yield ""
+    where = f"at position {found['position']}, token {_token(found, found['index'])}"
+    times = _times(found["distance"], found["ours"])
+    yield f"{name}: off by at most {_shown(found['distance'], '.2e')}, {where}: {times}"
+    if len(positions) > 1:
+        theirs, ours = positions[0]["theirs"], positions[0]["ours"]
+        yield f"  at position {positions[0]['position']}: off by {_shown(theirs, '.2e')}, {_times(theirs, ours)}"
+    if found["rise"] is not None:
+        yield f"  rises most at position {found['rise']}: {_rise(found)}"
+    for hint in found["hints"]:
+        yield f"  {hint}"
+    if found["unused"]:
+        yield f"  note: {found['unused']} more rows than tokens, which are not compared (--tokens FILE names all ids)"
+    yield from _parting_text(found)
+
+
+def _positions_table(found: dict[str, Any], every: bool) -> Iterator[str]:
+    positions = found["positions"]
+    chosen = set(range(len(positions)))
+    if len(positions) > SHOWN and not every:
+        first = positions[0]["position"]
+        marks = [
+            p - first
+            for p in (found["rise"], found["parting"] and found["parting"]["position"], found["position"])
+            if p
+        ]
+        chosen = {0, 1, 2, len(positions) - 1} | {m + step for m in marks for step in (-1, 0, 1)}
+    cells = [["position", "error", "ours", "likeliest", "theirs", "margin"]]
+    for i, p in enumerate(positions):
+        if i in chosen:
+            other = "the same" if not p["margin"] and p["finite"] else _token(found, p["their_likeliest"])
+            other = other if p["finite"] else "not finite"
+            numbers = [_shown(p["theirs"], ".2e"), _shown(p["ours"], ".2e")]
+            cells.append(
+                [str(p["position"]), *numbers, _token(found, p["likeliest"]), other, _shown(p["margin"], ".2e")]
+            )
+    yield from _columns(cells, right=(0, 1, 2, 5))
+    if len(chosen) < len(positions):
+        yield f"({len(cells) - 1} of {len(positions)} positions; --all shows every one)"
+
+
+def _parting_text(found: dict[str, Any]) -> Iterator[str]:
+    parting, count = found["parting"], len(found["positions"])
+    if parting is None:
+        yield f"{found['name']}: never parts: the likeliest token is the same at {_many(count, 'position')}"
+        return
+    ours, theirs = _token(found, parting["likeliest"]), _token(found, parting["their_likeliest"])
+    differ = f"{found['parted']} of {count} positions differ"
+    yield f"they part at position {parting['position']}: ours is {ours}, theirs {theirs} ({differ})"
+    yield f"  top-2 margin {_shown(parting['top2'], '.2e')}; theirs is {_shown(parting['margin'], '.2e')} below ours"
+    before = (
+        f"{found['name']} was off by {parting['before']:.2e} before" if parting["before"] else "nothing is before it"
+    )
+    limit = f"{before}, {found['engine']} is by {parting['ours']:.2e}; twice the larger one is {parting['allowed']:.2e}"
+    if not parting["explained"]:
+        yield f"  NOT explained by rounding: {limit}"
+    elif parting["before"] > parting["ours"]:
+        yield f"  explained by its own distance, {_times(parting['before'], parting['ours'])}: {limit}"
+    else:
+        yield f"  explained by rounding: {limit}"
+
+
+def _rise(found: dict[str, Any]) -> str:
+    positions = found["positions"]
+    i = next(i for i, p in enumerate(positions) if p["position"] == found["rise"])
+    before = max(p["theirs"] for p in positions[:i])
+    after = positions[i]["theirs"]
+    return f"from {before:.2e} to {_shown(after, '.2e')}" + (f", by {after / before:.3g}" if after else "")
+
+
+def _times(theirs: float | None, ours: float) -> str:
+    """A distance in units of ours."""
+    if theirs is None:
+        return "not finite"
+    return f"{theirs / ours:.3g} times what float32 rounding does here ({ours:.2e})" if ours else "where ours is exact"
+
+
+def _token(found: dict[str, Any], token: int) -> str:
+    text = found["pieces"].get(str(token))
+    return str(token) if text is None else f"{text!r} ({token})"
+
+
+def _many(count: int, what: str) -> str:
+    return f"the only {what}" if count == 1 else f"all {count} {what}s"
+
+
+def _shown(number: float | None, form: str) -> str:
+    return "inf" if number is None else f"{number:{form}}"
+
+
+def _columns(cells: Sequence[Sequence[str]], right: Sequence[int]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        parts = [f"{c:>{w}}" if i in right else f"{c:{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        yield "  ".join(parts).rstrip()
+
+
+def plot(report: dict[str, Any], form: str) -> bytes:
+    """Error and bound over the layers, on a logarithmic scale: a panel for each buffer, a colour for each engine."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    *panels, last = figure.subplots(3, 4).flat
+    engines = report["engines"]
+    kernels = {row["buffer"]: row["kernel"] for row in reversed(engines[0]["rows"])}
+    for axes, name in zip(panels, reversed(kernels), strict=True):
+        for engine, color, shift in zip(engines, ("tab:blue", "tab:orange"), (-0.04, 0.04), strict=False):
+            _draw(axes, [row for row in engine["rows"] if row["buffer"] == name], color, shift, engine["engine"])
+        _set_axes(axes, f"{name} ({kernels[name]})", report["model"]["config"]["n_layers"])
+    panels[0].set_ylabel("absolute")
+    last.axis("off")
+    last.legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
+    figure.suptitle(f"{report['model']['name']}: of each buffer the number that is nearest to its bound")
+    made = BytesIO()
+    figure.savefig(made, format=form, dpi=150)
+    return made.getvalue()
+
+
+def _draw(axes: Any, rows: Sequence[dict[str, Any]], color: str, shift: float, engine: str) -> None:
+    """Errors as dots, bounds as a dashed line; a red cross where a bound is broken."""
+    nothing = float("nan")  # 0 and infinity have no place on this scale
+    layers = [row["layer"] + shift for row in rows]
+    bounds, errors = ([row[name] or nothing for row in rows] for name in ("bound", "distance"))
+    axes.plot(layers, bounds, "_--", color=color, alpha=0.8, markersize=9, label=f"{engine}: bound")
+    axes.plot(layers, errors, "o-", color=color, markersize=4, label=f"{engine}: error")
+    wrong = [i for i, row in enumerate(rows) if row["wrong"]]
+    if wrong:
+        marks = [rows[i]["distance"] or bounds[i] for i in wrong]
+        axes.plot([layers[i] for i in wrong], marks, "x", color="red", markersize=10, markeredgewidth=2)
+
+
+def _set_axes(axes: Any, title: str, n_layers: int) -> None:
+    axes.set_title(title, fontsize=9)
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    middle, half = (low * high) ** 0.5, max((high / low) ** 0.55, 10 ** (DECADES / 2))
+    axes.set_ylim(middle / half, middle * half)
+    axes.yaxis.set_minor_formatter(lambda *_: "")
+    axes.tick_params(labelsize=8)
+    axes.grid(True, axis="y", alpha=0.3)
+    if axes.get_xlim()[0] > n_layers - 0.5:  # what comes after the last layer
+        axes.set_xlim(n_layers - 0.5, n_layers + 0.5)
+        axes.set_xticks([])
+    else:
+        axes.set_xlim(-0.5, n_layers - 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("layer", fontsize=8)

@@ -1,0 +1,307 @@
+"""The verb `verify`: does this program compute rightly on this machine, and how far is each kernel from its bound?
+
+Both twins run the same tokens. Wherever the reference records a buffer, that of the engine is held to the bound of this
+one step (`_bounds`), so that what is wrong names its kernel. With `--logits`, another program is looked at, too.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llama2_ref._files import write_whole
+from llama2_ref.checkpoint import FilePath
+from llama2_ref.cli import UsageError, _describe, _files, _prompt, _say
+from llama2_ref.model import BUNDLED, find_tokenizer
+from llama2_ref.tokenizer import BOS
+from llama2_ref.transformer import check_tokens
+
+from ._agreement import Promise, Row, Tell, check_bounds, check_promises, prompt_length
+from ._backend import engine_works
+from ._peer_logits import Findings, Position, check_rows, compare_logits, read_logits, read_tokens
+from ._threads import available_cores
+from ._verdict import plot, text
+from .bench import _check_outputs, _processor, _suffix
+from .checkpoint import read_checkpoint
+from .errors import Llama2Error, PromptError
+from .quantize import quantize_weights
+from .tokenizer import Tokenizer
+from .transformer import Transformer
+from .weights import Int8Matrix, Weights
+
+HELP = "prove that this program computes rightly here, or find what does not; compare with another program's logits"
+EXAMPLES = """\
+  {prog} verify stories15M.bin                          every buffer of every layer, beside its bound
+  {prog} verify stories15M.bin --quantize int8 --plot errors.png --json errors.json
+  {prog} verify stories15M.bin -i "One day" --logits mine.npy
+"""
+ENGINES = ("numpy", "simd")
+STEPS, FEWEST = 96, 8  # tokens: more than the 64 queries, and the 16 positions, that engines take at once
+CLOSED_WORK = 10**10  # weights times tokens times engines: some 20 seconds
+LOOPS_WORK = 10**7  # the same for the loops on number objects
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be said behind `verify CHECKPOINT`."""
+    add = parser.add_argument
+    add("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint; needed for -i only")
+    add(
+        "-i", "--prompt", metavar="TEXT", help="the first tokens; - reads it from standard input (default: random ones)"
+    )
+    add("--tokens", metavar="FILE", help="the first tokens, as ids: a .npy file of integers, or a text of numbers")
+    steps = f"tokens that are checked, random ones after those given (default {STEPS}, fewer for large models)"
+    add("-n", "--steps", type=int, metavar="N", help=steps)
+    add("--backend", choices=(*ENGINES, "all"), default="all", help="default: all that can be used here")
+    add("--quantize", choices=("none", "int8", "int4"), default="none", help="make integers of float32 weights first")
+    add("--threads", type=int, metavar="N", help="default: one on each core (BLAS has its own setting)")
+    bounds = (
+        "the reference's loops on numbers that carry their error, or the same as formulas (default: loops if quick)"
+    )
+    add("--bounds", choices=("auto", "loops", "closed"), default="auto", help=bounds)
+    add("--all", action="store_true", help="every row of the tables, however many there are")
+    logits = "logits of another program, of any width: (T, V) for the tokens of -i or --tokens, or (V,) for the last"
+    add("--logits", metavar="FILE.npy", help=logits)
+    add("--json", metavar="FILE", help="everything that was found; - is standard output, instead of the tables")
+    add("--plot", metavar="FILE", help="a picture: error and bound over the layers (extra plot)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, and tell it: 1 if anything is wrong. Everything that can be refused is refused before."""
+    for name in ("threads", "steps"):
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            raise UsageError(f"--{name} must be at least 1 (got {number})")
+    _check_outputs(args)
+    task = _Task(args)
+    report = task.report()
+    if args.json == "-":
+        print(json.dumps(report, indent=2))
+    else:
+        print("\n".join(text(report, args.all)))
+    if args.json not in (None, "-"):
+        write_whole(args.json, [json.dumps(report, indent=2).encode() + b"\n"])
+    if args.plot is not None:
+        write_whole(args.plot, [plot(report, _suffix(args.plot))])
+    return 0 if report["right"] else 1
+
+
+# ----------------------------------------------------------------------------------------------------------------- work
+
+
+class _Task:
+    """What is asked for: a model, tokens, engines."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        checkpoint, self._tokenizer = _files(args)
+        self.path: FilePath = BUNDLED if checkpoint is None else checkpoint
+        self.config, self._weights = read_checkpoint(self.path)
+        self.engines = _engines(args.backend)
+        self.kind = None if args.quantize == "none" else str(args.quantize)
+        given = self._given()
+        self.logits = None if args.logits is None else read_logits(args.logits, self.config.vocab_size)
+        if self.logits is not None:
+            if given is None:
+                raise UsageError("--logits needs the tokens that they belong to: -i TEXT, or --tokens FILE")
+            where = "of -i" if args.tokens is None else f"of {args.tokens}"
+            self.unused = check_rows(args.logits, self.logits, given, where)
+        self.given = given or []
+        self.steps = self._steps()
+        self.tokens = _continued(self.given, self.config.vocab_size, self.steps)
+        self.judge = quantize_weights(self._weights, self.kind) if self.kind else self._weights
+        self.loops = args.bounds == "loops" or (args.bounds == "auto" and self._work() <= LOOPS_WORK)
+
+    def _given(self) -> list[int] | None:
+        """The tokens that the user names, if any."""
+        args = self.args
+        if args.prompt is not None and args.tokens is not None:
+            raise UsageError("the tokens can be named by -i or by --tokens (got both)")
+        given = None
+        if args.tokens is not None:
+            given = read_tokens(args.tokens)
+        elif args.prompt is not None:
+            text = _prompt(args) or ""
+            given = self.vocabulary().encode(text)
+        if given is not None:
+            check_tokens(self.config, given, 0)
+        return given
+
+    def vocabulary(self) -> Tokenizer:
+        """The tokenizer of the model."""
+        size = self.config.vocab_size
+        return Tokenizer.read(self._tokenizer or find_tokenizer(self.path, size), size)
+
+    def _steps(self) -> int:
+        asked, room = self.args.steps, self.config.seq_len
+        if asked is not None and asked > room:
+            raise PromptError(f"--steps must be at most {room}, the context of this model (got {asked})")
+        each = _size(self._weights) * len(self.engines)
+        return int(asked or min(room, max(FEWEST, min(STEPS, CLOSED_WORK // each))))
+
+    def _work(self) -> int:
+        return _size(self._weights) * self.steps * len(self.engines)
+
+    def _transformer(self, engine: str, threads: int | None) -> Transformer:
+        return Transformer(self.config, self._weights, threads=threads, backend=engine, quantize=self.kind)
+
+    def report(self) -> dict[str, Any]:
+        """Run everything. Returns what JSON holds."""
+        with _Progress() as progress:
+            engines = [self._check(engine, progress) for engine in self.engines]
+            logits = None if self.logits is None else self._compare(self.logits, progress)
+        right = all(engine["right"] for engine in engines) and (logits is None or logits["right"])
+        return {"right": right, **self._about(), "engines": engines, "logits": logits}
+
+    def _about(self) -> dict[str, Any]:
+        from . import __version__
+
+        machine = {"system": platform.platform(), "processor": _processor(), "cores": available_cores()}
+        versions = {"llama2_fast": __version__, "python": platform.python_version(), "numpy": np.__version__}
+        model = {"name": Path(self.path).name, "text": _describe(self.path), "config": vars(self.config)}
+        settings = {"quantize": self.kind, "threads": self.args.threads, "bounds": "loops" if self.loops else "closed"}
+        tokens = {"ids": self.tokens, "given": min(len(self.given), self.steps), "prompt": prompt_length(self.steps)}
+        return {
+            "model": model, "settings": settings, "tokens": tokens, "machine": machine, "versions": versions,
+            "blas": _blas(),
+        }  # fmt: skip
+
+    def _check(self, engine: str, progress: "_Progress") -> dict[str, Any]:
+        """One engine."""
+        transformer = self._transformer(engine, self.args.threads)
+        rows = check_bounds(transformer, self.judge, self.tokens, self.loops, progress.part(f"{engine}: bounds"))
+        promises: list[Promise] = []
+        if engine == "simd":
+
+            def make(threads: int) -> Transformer:
+                return self._transformer(engine, threads)
+
+            promises = check_promises(transformer, make, self.tokens, progress.part(f"{engine}: same bits"))
+        return {
+            "engine": engine,
+            "right": not any(row.wrong for row in rows) and not any(promise.broken for promise in promises),
+            "rows": [_row(row) for row in rows],
+            "promises": [{"what": promise.what, **asdict(promise)} for promise in promises],
+        }
+
+    def _compare(self, logits: Any, progress: "_Progress") -> dict[str, Any]:
+        """The other program's logits, beside those of the engine that would run the model."""
+        engine = self.engines[-1]
+        transformer = self._transformer(engine, self.args.threads)
+        found = compare_logits(transformer, self.judge, self.given, logits, progress.part("logits"))
+        name = Path(self.args.logits).name
+        return {"name": name, "engine": engine, "unused": self.unused, **_logits_report(found, self._pieces(found))}
+
+    def _pieces(self, found: Findings) -> dict[int, str]:
+        """How the tokens read that matter, where there is a tokenizer."""
+        try:
+            vocabulary = self.vocabulary()
+        except Llama2Error:
+            return {}
+        ids = {token for p in found.positions for token in (p.likeliest, p.their_likeliest)} | set(self.given)
+        return {token: vocabulary.tokens[token].decode(errors="backslashreplace") for token in ids}
+
+
+class _Progress:
+    """A line of a terminal that tells how much is done, and is gone afterwards."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            _say(" " * 78, end="\r")
+
+    def part(self, what: str) -> Tell:
+        """What tells of one part of the work."""
+
+        def tell(share: float) -> None:
+            if not self._terminal:
+                return
+            line = f"{what} [{'#' * int(40 * share):40}] {share:4.0%}"
+            if line != self._shown:
+                _say(f"{line[:78]:78}", end="\r")
+                self._shown = line
+
+        tell(0.0)
+        return tell
+
+
+def _engines(asked: str) -> list[str]:
+    """The engines that can be used here; the one that is asked for, or what is the matter with it."""
+    if asked == "numpy":
+        return ["numpy"]
+    works = engine_works(required=asked == "simd")
+    return ["simd"] if asked == "simd" else [*ENGINES[:1], *(["simd"] if works else [])]
+
+
+def _continued(given: Sequence[int], vocab_size: int, count: int) -> list[int]:
+    """The first tokens, then random ones: the same on every machine, so that its results can be compared."""
+    first = list(given) or [BOS] * (vocab_size > BOS)
+    more = np.random.default_rng(0).integers(0, vocab_size, max(0, count - len(first)))
+    return [*first, *more.tolist()][:count]
+
+
+def _size(weights: Weights) -> int:
+    """How many numbers there are in the matrices that each token is multiplied by."""
+    fields = [m for name in ("wq", "wk", "wv", "wo", "w1", "w2", "w3") for m in getattr(weights, name)]
+    arrays = [m.q if isinstance(m, Int8Matrix) else m for m in (*fields, weights.wcls)]
+    return sum(int(np.size(array)) for array in arrays)
+
+
+def _blas() -> str:
+    """The BLAS that numpy was built with, as far as it knows."""
+    try:
+        known: Any = np.show_config(mode="dicts")
+        blas = known["Build Dependencies"]["blas"]
+        return f"{blas['name']} {blas['version']}"
+    except (KeyError, TypeError, ValueError):
+        return "an unknown BLAS"
+
+
+# --------------------------------------------------------------------------------------------------------------- report
+
+
+def _number(x: float) -> float | None:
+    """A number as JSON has it: there is none for infinity and NaN."""
+    return float(x) if isfinite(x) else None
+
+
+def _row(row: Row) -> dict[str, Any]:
+    worst = row.worst
+    found: dict[str, Any] = {"layer": row.layer, "buffer": row.name, "kernel": row.kernel}
+    if worst is not None:
+        found |= {"distance": _number(worst.distance), "bound": _number(worst.bound), "ratio": _number(worst.ratio)}
+        found |= {"token": row.token, "index": worst.index[0] if worst.index else None}
+        found |= {"got": _number(worst.got), "value": _number(worst.value)}
+    return found | {"numbers": row.numbers, "wrong": row.wrong}
+
+
+def _logits_report(found: Findings, pieces: dict[int, str]) -> dict[str, Any]:
+    parting, worst = found.parting, found.worst
+    known = {str(token): text for token, text in pieces.items()}
+    report: dict[str, Any] = {
+        "right": parting is None or parting.explained,
+        "distance": _number(worst.theirs), "position": worst.position, "index": worst.index, "ours": found.ours,
+        "rise": found.rise.position if found.rise else None, "parted": found.parted, "parting": None,
+        "hints": found.hints, "pieces": known, "positions": [_position(p) for p in found.positions],
+    }  # fmt: skip
+    if parting is not None:
+        report["parting"] = {name: _number(value) for name, value in asdict(parting).items()}
+        report["parting"] |= {name: getattr(parting, name) for name in ("position", "likeliest", "their_likeliest")}
+        report["parting"] |= {"allowed": parting.allowed, "explained": parting.explained}
+    return report
+
+
+def _position(p: Position) -> dict[str, Any]:
+    return {name: _number(value) if isinstance(value, float) else value for name, value in asdict(p).items()}
