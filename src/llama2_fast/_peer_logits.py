@@ -5,9 +5,12 @@ an engine of this package, so that a distance can be told in units of what float
 
 Two programs part at the first position where another token is the likeliest. There our choice a lies above theirs, b,
 by the margin m = v[a] - v[b] of the right logits v. Whoever prefers b errs by at least m in the difference of the two,
-and so by m / 2 in one of them. A program that had been off by d before may be off by d again: m <= 2 d explains the
-parting, where d is the larger one of its distance at earlier positions and of our engine's up to there. (At the first
-position only ours counts.) A larger margin is not explained: something went wrong there that was right before.
+and so by m / 2 in one of them: m <= 2 d explains the parting of a program that may be off by d. Rounding moves logits
+by as much as our engine is off, up to here: that is the d of a program that computes in float32. One that is more
+coarse (float16 weights, say) is further off, but from the first position on: the ratio of its distance to ours is
+how coarse it is. The smallest ratio at earlier positions, times ours, is therefore its d, and no more than it was ever
+off before. A program that was as exact as ours at one position and is a thousand times as far off at the next has no
+such excuse, even if it parts only later. No tolerance is in this rule; at the first position only ours counts.
 """
 
 import os
@@ -51,6 +54,11 @@ class Position:
     top2: float  # v[likeliest] less the second highest
 
     @property
+    def times(self) -> float:
+        """How many times as far off as ours."""
+        return self.theirs / self.ours if self.ours else np.inf if self.theirs else 1.0
+
+    @property
     def parts(self) -> bool:
         """Is another token the likeliest?"""
         return not self.finite or self.likeliest != self.their_likeliest
@@ -67,11 +75,13 @@ class Parting:
     top2: float
     before: float  # the other program's largest distance at earlier positions
     ours: float  # our engine's largest distance up to here
+    coarseness: float  # the smallest multiple of our distance at earlier positions
+    finite: bool  # are the other program's logits here?
 
     @property
     def allowed(self) -> float:
-        """The largest margin that distances explain."""
-        return 2 * max(self.before, self.ours)
+        """The largest margin that is explained."""
+        return 2 * max(self.ours, min(self.before, self.coarseness * self.ours))
 
     @property
     def explained(self) -> bool:
@@ -97,13 +107,14 @@ class Findings:
         return max(p.ours for p in self.positions)
 
     @property
-    def rise(self) -> Position | None:
-        """The position whose distance is the largest multiple of all before it."""
+    def rise(self) -> tuple[Position, float] | None:
+        """The position at which the distance, in units of ours, rises most above all before, and what it was there."""
         best, factor, before = None, 1.0, 0.0
         for p in self.positions:
-            if before and p.theirs > factor * before:
-                best, factor = p, p.theirs / before
-            before = max(before, p.theirs)
+            if p.ours and p.theirs:
+                if before and p.times > factor * before:
+                    best, factor = (p, before), p.times / before
+                before = max(before, p.times)
         return best
 
     @property
@@ -111,9 +122,13 @@ class Findings:
         """Where the two part, if they do."""
         for i, p in enumerate(self.positions):
             if p.parts:
-                before = max((earlier.theirs for earlier in self.positions[:i]), default=0.0)
-                ours = max(earlier.ours for earlier in self.positions[: i + 1])
-                return Parting(p.position, p.likeliest, p.their_likeliest, p.margin, p.top2, before, ours)
+                earlier = self.positions[:i]
+                before = max((e.theirs for e in earlier), default=0.0)
+                coarseness = min((e.times for e in earlier), default=0.0)
+                ours = max(e.ours for e in self.positions[: i + 1])
+                return Parting(
+                    p.position, p.likeliest, p.their_likeliest, p.margin, p.top2, before, ours, coarseness, p.finite
+                )
         return None
 
     @property

@@ -132,7 +132,12 @@ def _summary(report: dict[str, Any]) -> str:
         found.append(f"{logits['name']} parts at position {logits['parting']['position']}, which is not explained")
     if found:
         return f"WRONG: {'; '.join(found)}"
-    return f"right: {' and '.join(engine['engine'] for engine in report['engines'])}, on {report['model']['name']}"
+    right = f"right: {' and '.join(engine['engine'] for engine in report['engines'])}, on {report['model']['name']}"
+    if logits is None:
+        return right
+    parting = "parts where that is explained" if logits["parting"] else "never parts"
+    times = f"{logits['distance'] / logits['ours']:.3g} times" if logits["ours"] else "not"
+    return f"{right}; {logits['name']} {parting}, and is off by {times} what rounding does"
 
 
 def _logits_text(found: dict[str, Any], tokens: dict[str, Any], every: bool) -> Iterator[str]:
@@ -147,8 +152,10 @@ def _logits_text(found: dict[str, Any], tokens: dict[str, Any], every: bool) -> 
     if len(positions) > 1:
         theirs, ours = positions[0]["theirs"], positions[0]["ours"]
         yield f"  at position {positions[0]['position']}: off by {_shown(theirs, '.2e')}, {_times(theirs, ours)}"
-    if found["rise"] is not None:
-        yield f"  rises most at position {found['rise']}: {_rise(found)}"
+    rise = found["rise"]
+    if rise is not None:
+        times = f"from {rise['before']:.3g} to {_shown(rise['times'], '.3g')} times"
+        yield f"  rises most at position {rise['position']}: {times} what {found['engine']} is off by there"
     for hint in found["hints"]:
         yield f"  {hint}"
     if found["unused"]:
@@ -161,22 +168,17 @@ def _positions_table(found: dict[str, Any], every: bool) -> Iterator[str]:
     chosen = set(range(len(positions)))
     if len(positions) > SHOWN and not every:
         first = positions[0]["position"]
-        marks = [
-            p - first
-            for p in (found["rise"], found["parting"] and found["parting"]["position"], found["position"])
-            if p
-        ]
+        marks = [p["position"] - first for p in (found["rise"], found["parting"], found) if p]
         chosen = {0, 1, 2, len(positions) - 1} | {m + step for m in marks for step in (-1, 0, 1)}
-    cells = [["position", "error", "ours", "likeliest", "theirs", "margin"]]
+    cells = [["position", "error", found["engine"], "times", "likeliest", "theirs", "margin"]]
     for i, p in enumerate(positions):
         if i in chosen:
-            other = "the same" if not p["margin"] and p["finite"] else _token(found, p["their_likeliest"])
-            other = other if p["finite"] else "not finite"
-            numbers = [_shown(p["theirs"], ".2e"), _shown(p["ours"], ".2e")]
-            cells.append(
-                [str(p["position"]), *numbers, _token(found, p["likeliest"]), other, _shown(p["margin"], ".2e")]
-            )
-    yield from _columns(cells, right=(0, 1, 2, 5))
+            numbers = [_shown(p["theirs"], ".2e"), _shown(p["ours"], ".2e"), _shown(p["times"], ".3g")]
+            same = p["likeliest"] == p["their_likeliest"] and p["finite"]
+            other = "the same" if same else _token(found, p["their_likeliest"]) if p["finite"] else "not finite"
+            margin = "-" if same else _shown(p["margin"], ".2e")
+            cells.append([str(p["position"]), *numbers, _token(found, p["likeliest"]), other, margin])
+    yield from _columns(cells, right=(0, 1, 2, 3, 6))
     if len(chosen) < len(positions):
         yield f"({len(cells) - 1} of {len(positions)} positions; --all shows every one)"
 
@@ -186,28 +188,25 @@ def _parting_text(found: dict[str, Any]) -> Iterator[str]:
     if parting is None:
         yield f"{found['name']}: never parts: the likeliest token is the same at {_many(count, 'position')}"
         return
-    ours, theirs = _token(found, parting["likeliest"]), _token(found, parting["their_likeliest"])
     differ = f"{found['parted']} of {count} positions differ"
+    ours, theirs = _token(found, parting["likeliest"]), _token(found, parting["their_likeliest"])
+    if not parting["finite"]:
+        yield f"they part at position {parting['position']}: token {theirs} is not finite ({differ})"
+        return
     yield f"they part at position {parting['position']}: ours is {ours}, theirs {theirs} ({differ})"
-    yield f"  top-2 margin {_shown(parting['top2'], '.2e')}; theirs is {_shown(parting['margin'], '.2e')} below ours"
-    before = (
-        f"{found['name']} was off by {parting['before']:.2e} before" if parting["before"] else "nothing is before it"
-    )
-    limit = f"{before}, {found['engine']} is by {parting['ours']:.2e}; twice the larger one is {parting['allowed']:.2e}"
-    if not parting["explained"]:
-        yield f"  NOT explained by rounding: {limit}"
-    elif parting["before"] > parting["ours"]:
-        yield f"  explained by its own distance, {_times(parting['before'], parting['ours'])}: {limit}"
+    margin, name = parting["margin"], found["engine"]
+    below = f"theirs is {margin:.2e} below ours"
+    yield f"  top-2 margin {parting['top2']:.2e}; {below}; {name} is off by {parting['ours']:.2e}"
+    allowed = f"twice {parting['allowed'] / 2:.2e}"
+    if margin <= 2 * parting["ours"]:
+        yield f"  explained by float32 rounding: the margin is at most {allowed}"
+    elif parting["explained"]:
+        coarse = f"{parting['coarseness']:.3g} times as coarse as {name}, or more, at every position before"
+        yield f"  explained by coarser arithmetic: it was {coarse}: the margin is at most {allowed}"
     else:
-        yield f"  explained by rounding: {limit}"
-
-
-def _rise(found: dict[str, Any]) -> str:
-    positions = found["positions"]
-    i = next(i for i, p in enumerate(positions) if p["position"] == found["rise"])
-    before = max(p["theirs"] for p in positions[:i])
-    after = positions[i]["theirs"]
-    return f"from {before:.2e} to {_shown(after, '.2e')}" + (f", by {after / before:.3g}" if after else "")
+        yield f"  NOT explained by rounding: the margin is more than {allowed}"
+        if margin <= 2 * parting["before"]:
+            yield f"  it was off by {parting['before']:.2e} before, but not at every position: look where it rises"
 
 
 def _times(theirs: float | None, ours: float) -> str:
@@ -249,7 +248,7 @@ def plot(report: dict[str, Any], form: str) -> bytes:
         for engine, color, shift in zip(engines, ("tab:blue", "tab:orange"), (-0.04, 0.04), strict=False):
             _draw(axes, [row for row in engine["rows"] if row["buffer"] == name], color, shift, engine["engine"])
         _set_axes(axes, f"{name} ({kernels[name]})", report["model"]["config"]["n_layers"])
-    panels[0].set_ylabel("absolute")
+    panels[0].set_ylabel("distance from the right value", fontsize=8)
     last.axis("off")
     last.legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
     figure.suptitle(f"{report['model']['name']}: of each buffer the number that is nearest to its bound")

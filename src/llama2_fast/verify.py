@@ -25,7 +25,7 @@ from llama2_ref.transformer import check_tokens
 
 from ._agreement import Promise, Row, Tell, check_bounds, check_promises, prompt_length
 from ._backend import engine_works
-from ._peer_logits import Findings, Position, check_rows, compare_logits, read_logits, read_tokens
+from ._peer_logits import Findings, Parting, Position, check_rows, compare_logits, read_logits, read_tokens
 from ._threads import available_cores
 from ._verdict import plot, text
 from .bench import _check_outputs, _processor, _suffix
@@ -293,15 +293,18 @@ def _logits_report(found: Findings, pieces: dict[int, str]) -> dict[str, Any]:
     report: dict[str, Any] = {
         "right": parting is None or parting.explained,
         "distance": _number(worst.theirs), "position": worst.position, "index": worst.index, "ours": found.ours,
-        "rise": found.rise.position if found.rise else None, "parted": found.parted, "parting": None,
-        "hints": found.hints, "pieces": known, "positions": [_position(p) for p in found.positions],
+        "parted": found.parted, "parting": None,
+        "hints": found.hints, "pieces": known, "positions": [_plain(p) for p in found.positions],
     }  # fmt: skip
+    report["rise"] = None
+    if found.rise is not None:
+        position, before = found.rise
+        report["rise"] = {"position": position.position, "before": before, "times": _number(position.times)}
     if parting is not None:
-        report["parting"] = {name: _number(value) for name, value in asdict(parting).items()}
-        report["parting"] |= {name: getattr(parting, name) for name in ("position", "likeliest", "their_likeliest")}
-        report["parting"] |= {"allowed": parting.allowed, "explained": parting.explained}
+        report["parting"] = _plain(parting) | {"allowed": parting.allowed, "explained": parting.explained}
     return report
 
 
-def _position(p: Position) -> dict[str, Any]:
-    return {name: _number(value) if isinstance(value, float) else value for name, value in asdict(p).items()}
+def _plain(found: Position | Parting) -> dict[str, Any]:
+    known = asdict(found) | ({"times": found.times} if isinstance(found, Position) else {})
+    return {name: _number(value) if isinstance(value, float) else value for name, value in known.items()}
