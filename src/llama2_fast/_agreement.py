@@ -20,7 +20,7 @@ BUFFERS = ("att_norm", "q", "k", "v", "att", "x1", "ffn_norm", "gate", "out")  #
 LAST = ("final_norm", "logits")  # after the last layer
 MATRIX = {"q": "wq", "k": "wk", "v": "wv", "x1": "wo", "gate": "w1", "out": "w2", "logits": "wcls"}
 BEHIND = {"q": ", rope", "k": ", rope", "x1": ", add", "gate": ", swiglu", "out": ", add"}
-PROMPT_SHARE = 0.75  # of the tokens go in at once, the others one by one: matrix products, then matrix times vector
+PROMPT_SHARE = 7 / 8  # of the tokens go in at once, the others one by one: matrix products, then matrix times vector
 THREADS, PARTS = (1, 2, 3, 5), (1, 5, 16, 64)  # for which bits must be the same
 
 Tell = Callable[[float], None]  # is told what share is done

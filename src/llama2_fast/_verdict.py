@@ -30,7 +30,7 @@ def text(report: dict[str, Any], every: bool) -> Iterator[str]:
 
 def _head(report: dict[str, Any]) -> Iterator[str]:
     quantize, tokens, versions = report["settings"]["quantize"], report["tokens"], report["versions"]
-    yield report["model"]["text"] + (f", as {quantize}" if quantize else "")
+    yield report["model"]["text"] + (f", as {quantize}" if quantize not in (None, "none") else "")
     yield f"{report['machine']['processor']}, {report['machine']['cores']} cores"
     yield f"numpy {versions['numpy']} with {report['blas']}, Python {versions['python']}"
     count, given = len(tokens["ids"]), tokens["given"]
@@ -43,10 +43,10 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
 def _engine_table(engine: dict[str, Any], n_layers: int, every: bool) -> Iterator[str]:
     rows = engine["rows"]
     if n_layers > COMPACT and not every:
-        yield f"{engine['engine']}: of each buffer the layer that is nearest to its bound (--all shows every one)"
+        yield f"{engine['name']}: of each buffer the layer that is nearest to its bound (--all shows every one)"
         rows = _worst_layers(rows)
     else:
-        yield f"{engine['engine']}:"
+        yield f"{engine['name']}:"
     cells = [["layer", "buffer", "kernel", "error", "bound", "ratio", "where", ""]]
     for row in rows:
         layer = "-" if row["layer"] == n_layers else str(row["layer"])
@@ -71,7 +71,7 @@ def _ratio(row: dict[str, Any]) -> float:
 
 
 def _engine_summary(engine: dict[str, Any]) -> Iterator[str]:
-    name, rows, promises = engine["engine"], engine["rows"], engine["promises"]
+    name, rows, promises = engine["name"], engine["rows"], engine["promises"]
     wrong = [row for row in rows if row["wrong"]]
     if wrong:
         yield f"{name}: WRONG: {_guilty(wrong[0])}; {len(wrong)} of {len(rows)} buffers break their bounds"
@@ -79,7 +79,7 @@ def _engine_summary(engine: dict[str, Any]) -> Iterator[str]:
         worst = max(rows, key=_ratio)
         nearest = f"at most {_ratio(worst):.0%} of it, in {_place(worst)}"
         yield f"{name}: every buffer keeps its bound ({len(rows)} buffers, {_total(rows):,} numbers): {nearest}"
-    if not promises:
+    if engine["engine"] == "numpy":
         yield f"{name}: equal bits are not promised, since BLAS adds in an order of its own"
         return
     for promise in promises:
@@ -124,15 +124,16 @@ def _summary(report: dict[str, Any]) -> str:
         wrong = next((row for row in engine["rows"] if row["wrong"]), None)
         broken = next((promise for promise in engine["promises"] if promise["broken"]), None)
         if wrong is not None:
-            found.append(f"{engine['engine']} breaks the bound of {_place(wrong)} ({wrong['kernel']})")
+            found.append(f"{engine['name']} breaks the bound of {_place(wrong)} ({wrong['kernel']})")
         elif broken is not None:
-            found.append(f"{engine['engine']} gives other bits with {broken['what']}")
+            found.append(f"{engine['name']} gives other bits with {broken['what']}")
     logits = report["logits"]
     if logits is not None and not logits["right"]:
         found.append(f"{logits['name']} parts at position {logits['parting']['position']}, which is not explained")
     if found:
         return f"WRONG: {'; '.join(found)}"
-    right = f"right: {' and '.join(engine['engine'] for engine in report['engines'])}, on {report['model']['name']}"
+    engines = " and ".join(dict.fromkeys(engine["engine"] for engine in report["engines"]))
+    right = f"right: {engines}, on {report['model']['name']}"
     if logits is None:
         return right
     parting = "parts where that is explained" if logits["parting"] else "never parts"
@@ -243,11 +244,13 @@ def plot(report: dict[str, Any], form: str) -> bytes:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     *panels, last = figure.subplots(3, 4).flat
     engines = report["engines"]
-    kernels = {row["buffer"]: row["kernel"] for row in reversed(engines[0]["rows"])}
-    for axes, name in zip(panels, reversed(kernels), strict=True):
-        for engine, color, shift in zip(engines, ("tab:blue", "tab:orange"), (-0.04, 0.04), strict=False):
-            _draw(axes, [row for row in engine["rows"] if row["buffer"] == name], color, shift, engine["engine"])
-        _set_axes(axes, f"{name} ({kernels[name]})", report["model"]["config"]["n_layers"])
+    names = dict.fromkeys(row["buffer"] for row in engines[0]["rows"])
+    colors = [f"tab:{name}" for name in ("blue", "orange", "green", "purple")]
+    for axes, name in zip(panels, names, strict=True):
+        for number, (engine, color) in enumerate(zip(engines, colors, strict=False)):
+            shift = 0.08 * (number - (len(engines) - 1) / 2)
+            _draw(axes, [row for row in engine["rows"] if row["buffer"] == name], color, shift, engine["name"])
+        _set_axes(axes, _title(name, engines), report["model"]["config"]["n_layers"])
     panels[0].set_ylabel("distance from the right value", fontsize=8)
     last.axis("off")
     last.legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
@@ -255,6 +258,13 @@ def plot(report: dict[str, Any], form: str) -> bytes:
     made = BytesIO()
     figure.savefig(made, format=form, dpi=150)
     return made.getvalue()
+
+
+def _title(name: str, engines: Sequence[dict[str, Any]]) -> str:
+    """A buffer, and the kernels that make it in each engine."""
+    rows = [row for engine in engines for row in engine["rows"] if row["buffer"] == name]
+    kernel, *others = dict.fromkeys(row["kernel"] for row in rows if row["layer"] == rows[-1]["layer"])
+    return f"{name} ({kernel.replace('_int8', '').replace('matmul', 'matmul(_int8)') if others else kernel})"
 
 
 def _draw(axes: Any, rows: Sequence[dict[str, Any]], color: str, shift: float, engine: str) -> None:

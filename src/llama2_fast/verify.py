@@ -20,6 +20,7 @@ from llama2_ref._files import write_whole
 from llama2_ref.checkpoint import FilePath
 from llama2_ref.cli import UsageError, _describe, _files, _prompt, _say
 from llama2_ref.model import BUNDLED, find_tokenizer
+from llama2_ref.quantize import LARGEST_GROUP, LAYERED, map_matrices
 from llama2_ref.tokenizer import BOS
 from llama2_ref.transformer import check_tokens
 
@@ -31,7 +32,7 @@ from ._verdict import plot, text
 from .bench import _check_outputs, _processor, _suffix
 from .checkpoint import read_checkpoint
 from .errors import Llama2Error, PromptError
-from .quantize import quantize_weights
+from .quantize import dequantize_int8, quantize_weights
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 from .weights import Int8Matrix, Weights
@@ -43,7 +44,7 @@ EXAMPLES = """\
   {prog} verify stories15M.bin -i "One day" --logits mine.npy
 """
 ENGINES = ("numpy", "simd")
-STEPS, FEWEST = 96, 8  # tokens: more than the 64 queries, and the 16 positions, that engines take at once
+STEPS, FEWEST = 80, 8  # tokens: more than the 64 queries, and the 16 positions, that engines take at once
 CLOSED_WORK = 10**10  # weights times tokens times engines: some 20 seconds
 LOOPS_WORK = 10**7  # the same for the loops on number objects
 
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps = f"tokens that are checked, random ones after those given (default {STEPS}, fewer for large models)"
     add("-n", "--steps", type=int, metavar="N", help=steps)
     add("--backend", choices=(*ENGINES, "all"), default="all", help="default: all that can be used here")
-    add("--quantize", choices=("none", "int8", "int4"), default="none", help="make integers of float32 weights first")
+    kinds = "make integers of float32 weights first, or float32 numbers of a version 2 file's integers"
+    add("--quantize", choices=("none", *LARGEST_GROUP, "float32"), help=kinds)
     add("--threads", type=int, metavar="N", help="default: one on each core (BLAS has its own setting)")
     bounds = (
         "the reference's loops on numbers that carry their error, or the same as formulas (default: loops if quick)"
@@ -103,8 +105,7 @@ class _Task:
         checkpoint, self._tokenizer = _files(args)
         self.path: FilePath = BUNDLED if checkpoint is None else checkpoint
         self.config, self._weights = read_checkpoint(self.path)
-        self.engines = _engines(args.backend)
-        self.kind = None if args.quantize == "none" else str(args.quantize)
+        self.engines, self.kinds = _engines(args.backend), self._kinds()
         given = self._given()
         self.logits = None if args.logits is None else read_logits(args.logits, self.config.vocab_size)
         if self.logits is not None:
@@ -115,8 +116,23 @@ class _Task:
         self.given = given or []
         self.steps = self._steps()
         self.tokens = _continued(self.given, self.config.vocab_size, self.steps)
-        self.judge = quantize_weights(self._weights, self.kind) if self.kind else self._weights
         self.loops = args.bounds == "loops" or (args.bounds == "auto" and self._work() <= LOOPS_WORK)
+
+    def _kinds(self) -> list[str]:
+        """Which weights are checked: those of the file, and of the bundled model, which are int8, float32 ones too."""
+        asked = self.args.quantize
+        own = "int8" if any(isinstance(m, Int8Matrix) for m in _matrices(self._weights)) else "float32"
+        if own == "int8" and asked in LARGEST_GROUP:
+            raise UsageError(f"weights must be float32 to be quantized ({Path(self.path).name} holds int8 already)")
+        if asked is None and self.path == BUNDLED and self.args.logits is None:
+            return list(dict.fromkeys((own, "float32")))
+        return [own if asked in (None, "none") else asked]
+
+    def _as(self, kind: str) -> Weights:
+        """The weights of a kind, made of those of the file if they are another."""
+        if kind in LARGEST_GROUP and not isinstance(self._weights.wq[0], Int8Matrix):
+            return quantize_weights(self._weights, kind)
+        return map_matrices(self._weights, _expanded) if kind == "float32" else self._weights
 
     def _given(self) -> list[int] | None:
         """The tokens that the user names, if any."""
@@ -142,20 +158,25 @@ class _Task:
         asked, room = self.args.steps, self.config.seq_len
         if asked is not None and asked > room:
             raise PromptError(f"--steps must be at most {room}, the context of this model (got {asked})")
-        each = _size(self._weights) * len(self.engines)
+        each = _size(self._weights) * len(self.engines) * len(self.kinds)
         return int(asked or min(room, max(FEWEST, min(STEPS, CLOSED_WORK // each))))
 
     def _work(self) -> int:
-        return _size(self._weights) * self.steps * len(self.engines)
+        return _size(self._weights) * self.steps * len(self.engines) * len(self.kinds)
 
-    def _transformer(self, engine: str, threads: int | None) -> Transformer:
-        return Transformer(self.config, self._weights, threads=threads, backend=engine, quantize=self.kind)
+    def _transformer(self, engine: str, weights: Weights, threads: int | None) -> Transformer:
+        return Transformer(self.config, weights, threads=threads, backend=engine)
 
     def report(self) -> dict[str, Any]:
         """Run everything. Returns what JSON holds."""
+        engines, logits = [], None
         with _Progress() as progress:
-            engines = [self._check(engine, progress) for engine in self.engines]
-            logits = None if self.logits is None else self._compare(self.logits, progress)
+            for kind in self.kinds:
+                weights = self._as(kind)
+                engines += [self._check(engine, kind, weights, progress) for engine in self.engines]
+                if self.logits is not None:
+                    logits = self._compare(self.logits, weights, progress)
+                del weights
         right = all(engine["right"] for engine in engines) and (logits is None or logits["right"])
         return {"right": right, **self._about(), "engines": engines, "logits": logits}
 
@@ -165,36 +186,43 @@ class _Task:
         machine = {"system": platform.platform(), "processor": _processor(), "cores": available_cores()}
         versions = {"llama2_fast": __version__, "python": platform.python_version(), "numpy": np.__version__}
         model = {"name": Path(self.path).name, "text": _describe(self.path), "config": vars(self.config)}
-        settings = {"quantize": self.kind, "threads": self.args.threads, "bounds": "loops" if self.loops else "closed"}
+        settings = {
+            "quantize": self.args.quantize,
+            "threads": self.args.threads,
+            "bounds": "loops" if self.loops else "closed",
+        }
         tokens = {"ids": self.tokens, "given": min(len(self.given), self.steps), "prompt": prompt_length(self.steps)}
         return {
             "model": model, "settings": settings, "tokens": tokens, "machine": machine, "versions": versions,
             "blas": _blas(),
         }  # fmt: skip
 
-    def _check(self, engine: str, progress: "_Progress") -> dict[str, Any]:
-        """One engine."""
-        transformer = self._transformer(engine, self.args.threads)
-        rows = check_bounds(transformer, self.judge, self.tokens, self.loops, progress.part(f"{engine}: bounds"))
+    def _check(self, engine: str, kind: str, weights: Weights, progress: "_Progress") -> dict[str, Any]:
+        """One engine, with weights of one kind."""
+        name = engine if len(self.kinds) == 1 else f"{engine}, {kind}"
+        transformer = self._transformer(engine, weights, self.args.threads)
+        rows = check_bounds(transformer, weights, self.tokens, self.loops, progress.part(f"{name}: bounds"))
         promises: list[Promise] = []
         if engine == "simd":
 
             def make(threads: int) -> Transformer:
-                return self._transformer(engine, threads)
+                return self._transformer(engine, weights, threads)
 
-            promises = check_promises(transformer, make, self.tokens, progress.part(f"{engine}: same bits"))
+            promises = check_promises(transformer, make, self.tokens, progress.part(f"{name}: same bits"))
         return {
+            "name": name,
             "engine": engine,
+            "weights": kind,
             "right": not any(row.wrong for row in rows) and not any(promise.broken for promise in promises),
             "rows": [_row(row) for row in rows],
             "promises": [{"what": promise.what, **asdict(promise)} for promise in promises],
         }
 
-    def _compare(self, logits: Any, progress: "_Progress") -> dict[str, Any]:
+    def _compare(self, logits: Any, weights: Weights, progress: "_Progress") -> dict[str, Any]:
         """The other program's logits, beside those of the engine that would run the model."""
         engine = self.engines[-1]
-        transformer = self._transformer(engine, self.args.threads)
-        found = compare_logits(transformer, self.judge, self.given, logits, progress.part("logits"))
+        transformer = self._transformer(engine, weights, self.args.threads)
+        found = compare_logits(transformer, weights, self.given, logits, progress.part("logits"))
         name = Path(self.args.logits).name
         return {"name": name, "engine": engine, "unused": self.unused, **_logits_report(found, self._pieces(found))}
 
@@ -242,7 +270,7 @@ def _engines(asked: str) -> list[str]:
     if asked == "numpy":
         return ["numpy"]
     works = engine_works(required=asked == "simd")
-    return ["simd"] if asked == "simd" else [*ENGINES[:1], *(["simd"] if works else [])]
+    return ["simd"] if asked == "simd" else list(ENGINES if works else ENGINES[:1])
 
 
 def _continued(given: Sequence[int], vocab_size: int, count: int) -> list[int]:
@@ -252,11 +280,19 @@ def _continued(given: Sequence[int], vocab_size: int, count: int) -> list[int]:
     return [*first, *more.tolist()][:count]
 
 
+def _matrices(weights: Weights) -> list[Any]:
+    """The matrices that each token is multiplied by."""
+    return [*(matrix for name in LAYERED for matrix in getattr(weights, name)), weights.wcls]
+
+
 def _size(weights: Weights) -> int:
-    """How many numbers there are in the matrices that each token is multiplied by."""
-    fields = [m for name in ("wq", "wk", "wv", "wo", "w1", "w2", "w3") for m in getattr(weights, name)]
-    arrays = [m.q if isinstance(m, Int8Matrix) else m for m in (*fields, weights.wcls)]
-    return sum(int(np.size(array)) for array in arrays)
+    """How many numbers there are in them."""
+    return sum(int(np.size(m.q if isinstance(m, Int8Matrix) else m)) for m in _matrices(weights))
+
+
+def _expanded(matrix: Any) -> Any:
+    """A matrix of float32 numbers: those that integers stand for."""
+    return dequantize_int8(matrix.q, matrix.scale) if isinstance(matrix, Int8Matrix) else matrix
 
 
 def _blas() -> str:
