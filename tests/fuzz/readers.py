@@ -1,0 +1,292 @@
+"""Both packages' readers of files, judged on any bytes at all, and files to begin from: for coverage.py and examples.
+
+A file must be refused by both packages with the same line, or read by both to the same numbers, with little memory.
+What was read must then bear use: a forward step, quantizing, writing and reading again, the command line.
+"""
+
+import contextlib
+import io
+import os
+import struct
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+import llama2_fast
+import llama2_ref
+from llama2_fast._backend import installed
+from llama2_ref._format import ROPE_TABLES, Header, default_group_size, parse_header
+from llama2_ref.cli import main
+from models import vocabulary
+
+PACKAGES = (llama2_ref, llama2_fast)
+SELDOM = 16  # one input in so many also takes what is slow: counted memory, the command line
+MEMORY = 2**18, 512  # bytes that reading may take: so many, and so many for each byte of the file
+CONTEXT = 64  # positions above which version 0, which has tables of them, is not written
+
+Judge = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One package's answer: what it raised."""
+
+    kind: type[Exception]
+    line: str
+
+
+def answers(act: Callable[[ModuleType], Any], *refusals: type[Exception]) -> list[Any] | None:
+    """What both packages return, or None if both refuse, which they must do with the same line. Others come through."""
+    found: list[Any] = []
+    for package in PACKAGES:
+        try:
+            found.append(act(package))
+        except refusals as error:
+            found.append(Refused(type(error), str(error)))
+    refused = [answer if isinstance(answer, Refused) else "no refusal" for answer in found]
+    assert refused[0] == refused[1], f"llama2_ref: {refused[0]}; llama2_fast: {refused[1]}"
+    if not isinstance(found[0], Refused):
+        return found
+    assert len(found[0].line.splitlines()) == 1, f"a refusal must be one line (got {found[0].line!r})"
+    return None
+
+
+@contextlib.contextmanager
+def little_memory(file_bytes: int) -> Iterator[None]:
+    """Fail if more memory than that file is worth is taken at any time."""
+    most = MEMORY[0] + MEMORY[1] * file_bytes
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak <= most, f"reading {file_bytes} bytes may take {most} (took {peak})"
+    finally:
+        tracemalloc.stop()
+
+
+# ---------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def judge_checkpoint(path: Path) -> None:
+    """Read a checkpoint with both packages, and use it. Raises what is wrong, AssertionError above all."""
+    data = path.read_bytes()
+    seldom = crc32(data) % SELDOM == 0
+    with little_memory(len(data)) if seldom else contextlib.nullcontext():
+        found = answers(lambda package: package.read_checkpoint(path), llama2_ref.CheckpointError)
+    if seldom:
+        _command(path, "info", str(path))
+    if found is None:
+        return
+    (config, ref), (config_too, fast) = found
+    assert config == config_too
+    assert_same_numbers(ref, fast)
+    read = dict(zip(PACKAGES, (ref, fast), strict=True))
+    _forward(config, read, data[-1])
+    _write_again(path, data, parse_header(data[:256], len(data)), read)
+    for kind in ("int8", "int4"):
+        _quantize(config, read, kind, data[-1])
+
+
+def assert_same_numbers(ref: Any, fast: Any) -> None:
+    """Every tensor of both packages holds the same bytes, whatever kind of NaN."""
+    for name in vars(ref):
+        assert contents(getattr(ref, name)) == contents(getattr(fast, name)), name
+    assert ref.shared_classifier == fast.shared_classifier
+
+
+def contents(field: Any) -> list[bytes]:
+    """The bytes of every tensor of a field of Weights, numbers and scales for integers."""
+    if isinstance(field, list):
+        return [data for layer in field for data in contents(layer)]
+    if isinstance(field, llama2_ref.Int8Matrix):
+        return [_bytes(field.q), _bytes(field.scale)]
+    return [_bytes(field)]
+
+
+def _bytes(table: Any) -> bytes:
+    """The bytes of rows of int8 or float32 numbers, with one kind of NaN."""
+    numbers = np.asarray(table.data if isinstance(table, llama2_ref.weights.Matrix) else table)
+    if numbers.dtype.kind == "i":
+        return numbers.astype(np.int8).tobytes()
+    return np.where(np.isnan(numbers), np.nan, numbers).astype(np.float32).tobytes()
+
+
+def _forward(config: Any, read: dict[ModuleType, Any], choice: int) -> None:
+    """One step: logits are finite, or NumericsError tells of the same weight."""
+    causes = set()
+    for transformer in _transformers(config, read):
+        try:
+            logits = transformer.forward([choice % config.vocab_size], transformer.new_cache())
+        except llama2_ref.NumericsError as error:
+            causes.add(str(error).partition(" at position 0: ")[2])
+        else:
+            assert len(logits) == config.vocab_size
+            assert all(isfinite(logit) for logit in logits)
+    assert "" not in causes
+    assert len(causes) <= 1, causes
+
+
+def _transformers(config: Any, read: dict[ModuleType, Any]) -> Iterator[Any]:
+    yield llama2_ref.Transformer(config, read[llama2_ref])
+    simd = installed() and os.environ.get("LLAMA2_BACKEND") != "numpy"
+    for backend in ("numpy", "simd") if simd else ("numpy",):
+        with contextlib.suppress(llama2_ref.ConfigError):  # simd can't have some mixtures of groups
+            yield llama2_fast.Transformer(config, read[llama2_fast], backend=backend, threads=1)
+
+
+def _write_again(path: Path, data: bytes, header: Header, read: dict[ModuleType, Any]) -> None:
+    """Both write the same bytes or refuse, in the file's own version; what they wrote is read, and written alike."""
+    if header.version == 0 and header.config.seq_len > CONTEXT:
+        return
+    again = path.with_name("again.bin")
+
+    def write(package: ModuleType) -> bytes:
+        package.write_checkpoint(again, header.config, read[package], header.version)
+        return again.read_bytes()
+
+    written = answers(write, llama2_ref.NumericsError)
+    if written is None:
+        return
+    assert written[0] == written[1], "both must write the same bytes"
+    if header.version < 2 or header.group_size == default_group_size(header.config):
+        assert len(written[0]) == len(data)
+        assert _read_bytes(header, written[0]) == _read_bytes(header, data), "every number must be read"
+    for package in PACKAGES:
+        config, weights = package.read_checkpoint(again)
+        assert config == header.config
+        package.write_checkpoint(again, config, weights, header.version)
+        assert again.read_bytes() == written[0]
+
+
+def _read_bytes(header: Header, data: bytes) -> list[bytes]:
+    """The parts of a file that are read: all but the padding of its header, and the tables of angles."""
+    found = []
+    for tensor in header.tensors():
+        if tensor.name != ROPE_TABLES:
+            found.append(data[tensor.offset : tensor.offset + header.tensor_bytes(tensor.name)])
+    return found
+
+
+def _quantize(config: Any, read: dict[ModuleType, Any], kind: str, choice: int) -> None:
+    """The same integers, or the same refusal."""
+    refusals = llama2_ref.ConfigError, llama2_ref.NumericsError
+    found = answers(lambda package: package.quantize_weights(read[package], kind), *refusals)
+    if found is not None:
+        assert_same_numbers(*found)
+        _forward(config, dict(zip(PACKAGES, found, strict=True)), choice)
+
+
+# ----------------------------------------------------------------------------------------------------------- tokenizers
+
+
+def judge_tokenizer(path: Path) -> None:
+    """Read a tokenizer with both packages, for any vocabulary and for a given one, and use it. As judge_checkpoint."""
+    data = path.read_bytes()
+    seldom = crc32(data) % SELDOM == 0
+    with little_memory(len(data)) if seldom else contextlib.nullcontext():
+        found = answers(lambda package: package.Tokenizer.read(path), llama2_ref.TokenizerError)
+    size = 3 if found is None else found[0].vocab_size
+    for asked in (size, size + 1):
+        right = answers(lambda package, asked=asked: package.Tokenizer.read(path, asked), llama2_ref.TokenizerError)
+        assert (right is None) == (found is None or asked != size)
+    if seldom:
+        _command(path, "tokenize", "-z", str(path), "-i", "a bad cab")
+    if found is None:
+        return
+    ref, fast = found
+    assert ref.tokens == fast.tokens
+    assert ref.scores == fast.scores
+    assert tokenizer_of(ref.tokens, ref.scores, struct.unpack_from("<I", data)[0]) == data, "every byte must be read"
+    for text in _texts(ref.tokens, data):
+        ids = ref.encode(text, eos=True)
+        assert fast.encode(text, eos=True) == fast.encode(text, eos=True) == ids
+        assert fast.decode(ids) == ref.decode(ids)
+        assert text == ref.decode(ids) or 0 in ids
+    anything = [byte * len(data) % size for byte in data[:32]]
+    assert fast.decode(anything) == ref.decode(anything)
+
+
+def _texts(tokens: list[bytes], data: bytes) -> Iterator[str]:
+    yield "a bad cab \u2581\u20ac\0"
+    pieces = [tokens[(7 * i + byte) % len(tokens)][:16] for i, byte in enumerate(data[-8:])]
+    yield b"".join(pieces).decode(errors="ignore")
+
+
+def _command(path: Path, *argv: str) -> None:
+    """The command line of both packages: the same text and exit code 0, or one line and 2."""
+    told = []
+    for package in PACKAGES:
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(package, list(argv))
+        out.flush()
+        assert code in (0, 2)
+        assert len(err.getvalue().splitlines()) <= 1
+        told.append((code, out.buffer.getvalue(), err.getvalue().replace(package.__name__, "llama2")))
+    assert told[0] == told[1]
+
+
+JUDGES: dict[str, Judge] = {"checkpoint": judge_checkpoint, "tokenizer": judge_tokenizer}
+
+
+# -------------------------------------------------------------------------------------------------- files to begin from
+
+
+def checkpoint_of(header: Header, seed: int = 0) -> bytes:
+    """A file with random numbers, of any header: group sizes that no writer of this project makes, too."""
+    rng = np.random.default_rng(seed)
+    parts = [header.pack()]
+    for tensor in header.tensors():
+        count = tensor.rows * tensor.cols
+        if tensor.quantized:
+            parts.append(rng.integers(-128, 128, count, np.int8).tobytes())
+            parts.append((rng.random(count // header.group_size, np.float32) / 127).tobytes())
+        else:
+            parts.append(rng.standard_normal(count).astype(np.float32).tobytes())
+    return b"".join(parts)
+
+
+def tokenizer_of(tokens: list[bytes], scores: list[float], longest: int | None = None) -> bytes:
+    """A tokenizer.bin file."""
+    parts = [struct.pack("<I", max(map(len, tokens), default=0) if longest is None else longest)]
+    for token, score in zip(tokens, scores, strict=True):
+        parts += [struct.pack("<fi", score, len(token)), token]
+    return b"".join(parts)
+
+
+def checkpoint_seeds() -> list[bytes]:
+    """Tiny models of each version, classifiers shared and not, grouped heads, groups that span rows."""
+    shapes = [(2, 1, 1, 1, 1, 3, 1), (4, 2, 2, 2, 1, 5, 8), (12, 9, 1, 6, 3, 7, 4), (8, 12, 2, 2, 2, 4, 2)]
+    files = []
+    for sizes in shapes:
+        config = llama2_ref.Config(*sizes)
+        for shared in (True, False):
+            for version, group in ((0, 0), (1, 0), *((2, group) for group in (1, 2, 3, 4, 6, 9))):
+                header = Header(version, config, shared, group)
+                counts = [rows * cols for name, (_, rows, cols) in header.shapes().items() if header.quantized(name)]
+                if not any(count % group for count in counts):
+                    files.append(checkpoint_of(header, len(files)))
+    return files
+
+
+def tokenizer_seeds() -> list[bytes]:
+    """Plain vocabularies of both layouts and without bytes; joins, ties, twice the same; the oldest layout."""
+    letters = [b" ", b"a", b"b", b"ab", b" a", b"aa", b"ab", "\u20ac".encode(), "\u20aca".encode(), b"\xff", b"bab"]
+    special = [b"<unk>", b"<s>", b"</s>"]
+    newer, older = vocabulary(259)[0], special + [chr(byte).encode() for byte in range(256)]
+    files = [struct.pack("<I", 0), tokenizer_of(*vocabulary(300))]
+    for start in (special, newer, older, newer[:100]):
+        tokens = start + letters
+        files.append(tokenizer_of(tokens, [0.0] * len(start) + [-float(i % 3) for i in range(len(letters))]))
+    files.append(b"".join(struct.pack("<i", len(token)) + token for token in special + letters))
+    return files
+
+
+SEEDS: dict[str, Callable[[], list[bytes]]] = {"checkpoint": checkpoint_seeds, "tokenizer": tokenizer_seeds}
