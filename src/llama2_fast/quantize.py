@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llama2_ref import quantize as reference
 from llama2_ref.errors import NumericsError
 from llama2_ref.quantize import (
     INT4_MAX,
@@ -47,28 +48,29 @@ def quantize_int4(x: Array, group_size: int) -> tuple[Array, Array]:
 
     As llama2_ref.quantize_int4, bit for bit.
     """
-    groups = _groups(x, group_size)
+    groups = _groups(x, group_size, must_be_finite=False)  # a scale shows what is not
     first = np.abs(groups).argmax(-1, keepdims=True)
     peak = np.take_along_axis(groups, first, -1)[..., 0]
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         scale = (peak / np.float32(INT4_MIN)).astype(np.float16).astype(np.float32)
-    if not np.isfinite(scale).all():
-        raise NumericsError(f"numbers must be below 2^19 to become int4 (got {np.abs(peak[~np.isfinite(scale)])[0]})")
+    finite = np.isfinite(scale)
+    if not finite.all():
+        row = groups.reshape(-1, np.shape(x)[-1])[int(np.argmin(finite)) // scale.shape[-1]]
+        reference.quantize_int4(row.tolist(), group_size)  # raises: there may be several reasons, and one comes first
     divisor = np.where(scale == 0, np.float32(np.inf), scale)
     q = np.clip(np.rint(groups / divisor[..., None]), INT4_MIN, INT4_MAX).astype(np.int8)
     return q.reshape(np.shape(x)), scale
 
 
-def _groups(x: Array, group_size: int) -> Array:
+def _groups(x: Array, group_size: int, must_be_finite: bool = True) -> Array:
     """(..., n) -> (..., n / group_size, group_size) float32. Raises as quantize_int8 does."""
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is refused as such
         x = np.asarray(x).astype(np.float32, copy=False)
     if group_size < 1 or x.shape[-1] % group_size:
         got = f"group_size {group_size}, length {x.shape[-1]}"
         raise ValueError(f"group_size must divide the vector's length (got {got})")
-    finite = np.isfinite(x)
-    if not finite.all():
-        i = int(np.argmin(finite))
+    if must_be_finite and not np.isfinite(x).all():
+        i = int(np.argmin(np.isfinite(x)))
         got = f"{x.reshape(-1)[i]} at index {i % x.shape[-1]}"
         raise NumericsError(f"numbers must be finite to be quantized (got {got})")
     return x.reshape(*x.shape[:-1], -1, group_size)

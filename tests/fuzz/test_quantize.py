@@ -58,6 +58,24 @@ def bits(scale):
     return rounded.view(np.int32).tolist()
 
 
+SPECIAL = st.sampled_from((0.0, 1.0, float("nan"), float("inf"), -float("inf"), 2.0**19, -3e38, 1e300))
+
+
+@given(st.lists(st.lists(SPECIAL, min_size=6, max_size=6), min_size=1, max_size=3), st.sampled_from((1, 2, 3, 6)))
+@example([[1e30, 0.0, 0.0, float("nan"), 0.0, 0.0]], 3)
+@pytest.mark.parametrize("name", ["quantize_int8", "quantize_int4"])
+def test_of_several_bad_numbers_the_same_one_is_named(name, rows, size):
+    """The reference looks at one number after the other, and the twin at all of them."""
+    outcomes = []
+    for quantize in (lambda: [getattr(ref, name)(row, size) for row in rows], lambda: getattr(fast, name)(rows, size)):
+        try:
+            quantize()
+            outcomes.append("no refusal")
+        except llama2_ref.NumericsError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
 @given(groups.flatmap(lambda g: numbers(g[0] * g[1]).map(lambda x: (x, g[1]))))
 def test_quantize_errs_by_half_a_step(vector):
     """|scale q - x| <= scale (1/2 + 128 u), as the docstring says; what is too small for a scale becomes 0."""
