@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import llama2_fast
 import llama2_ref
 from fuzz import reproduce
+from fuzz.readers import checkpoint_of, judge_checkpoint
 from fuzz.strategies import configs, models
-from llama2_ref._format import HEADER_BYTES, default_group_size
+from llama2_ref._format import HEADER_BYTES, Header, default_group_size
 from models import random_twins
 
 PACKAGES = (llama2_ref, llama2_fast)
@@ -154,6 +155,29 @@ def test_damage_is_refused_or_read_alike(folder, twins, version, data):
 def as_float32(array):
     """The bytes of either package's numbers: int8, or float32, NaN included."""
     return array.astype(np.float32)
+
+
+SMALL = llama2_ref.Config(4, 2, 1, 1, 1, 3, 2)  # in version 0 its embedding table follows the 28 bytes of the header
+SPANNING = Header(2, SMALL, shared_classifier=True, group_size=4)  # w2 has rows of two numbers
+
+
+W2 = next(tensor.offset for tensor in SPANNING.tensors() if tensor.name == "w2")  # eight numbers, then two scales
+
+
+@pytest.mark.parametrize(
+    ("header", "place", "number"),
+    [
+        (SPANNING, W2, struct.pack("<8bf", *[0] * 8, float("inf"))),  # numpy warned of 0 * infinity when it was read,
+        (SPANNING, W2, struct.pack("<8bf", *[9] * 8, 3e38)),  # and of numbers beyond float32
+        (Header(0, SMALL, True), 28, struct.pack("<5f", 1e30, 0, 0, 0, float("nan"))),  # int4: each named one of them
+    ],
+    ids=["infinite scale", "large scale", "two reasons against int4"],
+)
+def test_what_coverage_found(folder, header, place, number):
+    data = bytearray(checkpoint_of(header))
+    data[place : place + len(number)] = number
+    (folder / "found.bin").write_bytes(data)
+    judge_checkpoint(folder / "found.bin")
 
 
 @given(config=configs(**files))
