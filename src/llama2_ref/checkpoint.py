@@ -142,10 +142,10 @@ def _rope_tables(config: Config, which: int) -> Iterator[bytes]:
 
 def _write(tensor: Tensor, matrix: Any, group_size: int) -> Iterator[bytes]:
     if not tensor.quantized:
-        yield from (array("f", row).tobytes() for row in _rows(matrix))
+        yield from (_float32(row) for row in _rows(matrix))
     elif isinstance(matrix, Int8Matrix) and matrix.group_size == group_size:
         yield from (array("b", row).tobytes() for row in matrix.q)
-        yield from (array("f", row).tobytes() for row in matrix.scale)
+        yield from (_float32(row) for row in matrix.scale)
     else:
         scales = array("f")
         for row in _rows(matrix):
@@ -153,6 +153,11 @@ def _write(tensor: Tensor, matrix: Any, group_size: int) -> Iterator[bytes]:
             scales.extend(scale)
             yield array("b", q).tobytes()
         yield scales.tobytes()
+
+
+def _float32(row: Any) -> bytes:
+    """A row as float32 numbers. Those of a file stay as they are: through Python's floats some NaN become others."""
+    return bytes(row) if isinstance(row, memoryview) and row.format == "f" else array("f", row).tobytes()
 
 
 def _rows(matrix: Any) -> Iterator[Any]:

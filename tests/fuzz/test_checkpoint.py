@@ -1,6 +1,7 @@
 """Files: what is written is read again, both packages write the same bytes, and both refuse the same damage."""
 
 import dataclasses
+import random
 import struct
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 import llama2_fast
 import llama2_ref
 from fuzz import reproduce
-from fuzz.readers import checkpoint_of, judge_checkpoint
+from fuzz.mutators import mutate_checkpoint
+from fuzz.readers import checkpoint_of, checkpoint_seeds, judge_checkpoint
 from fuzz.strategies import configs, models
 from llama2_ref._format import HEADER_BYTES, Header, default_group_size
 from models import random_twins
@@ -157,6 +159,19 @@ def as_float32(array):
     return array.astype(np.float32)
 
 
+SEEDS = checkpoint_seeds()
+
+
+@given(seed=st.sampled_from(range(len(SEEDS))), changes=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4))
+def test_what_is_nearly_a_checkpoint_is_refused_or_bears_use(folder, seed, changes):
+    """By the changes that coverage.py makes: most of these headers are right, and numbers are of any kind."""
+    data = SEEDS[seed]
+    for change in changes:
+        data = mutate_checkpoint(data, 6000, random.Random(change), lambda data, longest: data)
+    (folder / "nearly.bin").write_bytes(data)
+    judge_checkpoint(folder / "nearly.bin")
+
+
 SMALL = llama2_ref.Config(4, 2, 1, 1, 1, 3, 2)  # in version 0 its embedding table follows the 28 bytes of the header
 SPANNING = Header(2, SMALL, shared_classifier=True, group_size=4)  # w2 has rows of two numbers
 
@@ -167,11 +182,12 @@ W2 = next(tensor.offset for tensor in SPANNING.tensors() if tensor.name == "w2")
 @pytest.mark.parametrize(
     ("header", "place", "number"),
     [
+        (Header(0, SMALL, True), 28, b"\1\0\x80\x7f"),  # a signalling NaN: the reference's copy was a quiet one
         (SPANNING, W2, struct.pack("<8bf", *[0] * 8, float("inf"))),  # numpy warned of 0 * infinity when it was read,
         (SPANNING, W2, struct.pack("<8bf", *[9] * 8, 3e38)),  # and of numbers beyond float32
         (Header(0, SMALL, True), 28, struct.pack("<5f", 1e30, 0, 0, 0, float("nan"))),  # int4: each named one of them
     ],
-    ids=["infinite scale", "large scale", "two reasons against int4"],
+    ids=["signalling NaN", "infinite scale", "large scale", "two reasons against int4"],
 )
 def test_what_coverage_found(folder, header, place, number):
     data = bytearray(checkpoint_of(header))

@@ -1,5 +1,6 @@
 """The heap against the plain loop, files against what was written, and SentencePiece as a judge from outside."""
 
+import random
 import struct
 import time
 
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 import llama2_fast
 import llama2_ref
 from fuzz import reproduce
+from fuzz.mutators import mutate_tokenizer
+from fuzz.readers import judge_tokenizer, tokenizer_seeds
 from fuzz.strategies import encodings, vocabularies
 from models import vocabulary, write_tokenizer
 
@@ -106,6 +109,20 @@ def test_damaged_files_are_read_alike(tmp_path_factory, words, data):
         except llama2_ref.TokenizerError as error:
             outcomes.append(str(error))
     assert outcomes[0] == outcomes[1]
+
+
+SEEDS = tokenizer_seeds()
+
+
+@given(st.sampled_from(range(len(SEEDS))), st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4))
+def test_what_is_nearly_a_tokenizer_is_refused_or_bears_use(tmp_path_factory, seed, changes):
+    """By the changes that coverage.py makes, for a given size of the vocabulary, too."""
+    data = SEEDS[seed]
+    for change in changes:
+        data = mutate_tokenizer(data, 6000, random.Random(change), lambda data, longest: data)
+    path = tmp_path_factory.mktemp("nearly") / "tokenizer.bin"
+    path.write_bytes(data)
+    judge_tokenizer(path)
 
 
 def test_the_cost_grows_like_n_log_n():
