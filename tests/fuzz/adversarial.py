@@ -1,0 +1,223 @@
+"""Inputs on which rounding errors add up, for every kernel: where a search for the largest error begins."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import llama2_fast
+import llama2_ref
+from fuzz.arithmetic import ARITHMETICS, Arithmetic, run
+
+Inputs = tuple[np.ndarray, ...]
+EPS = 1e-5
+THETA = 10000.0
+GROUP = 32
+HALF = 2.0**-24  # half a unit in the last place of 1: 1 + HALF is a tie, and becomes 1
+TINY = 2.0**-75  # TINY^2 is half the smallest number: a tie again, and becomes 0
+LOST = -16.6356  # e^LOST is just below HALF
+
+
+def f32(x: Any) -> np.ndarray:
+    return np.asarray(x, np.float32)
+
+
+def first(n: int, one: float, others: float) -> np.ndarray:
+    x = np.full(n, others, np.float32)
+    x[0] = one
+    return x
+
+
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return f32(rng.standard_normal(shape))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel, its sizes, its inputs, and how it is called with them."""
+
+    sizes: Sequence[tuple[int, ...]]
+    random: Callable[..., Inputs]  # of a generator and a size
+    designed: Callable[..., list[Inputs]]  # of a size
+    arguments: Callable[..., tuple[Any, ...]] = lambda *inputs: inputs
+    orders: bool = True  # is there anything to sum?
+
+
+def _matmul(n: int) -> list[Inputs]:
+    ones = np.ones(n, np.float32)
+    rows = [
+        first(n, 1, HALF),
+        first(n, 1, HALF)[::-1].copy(),
+        first(n, -1, HALF),
+        np.full(n, 1 / 3, np.float32),
+        f32(np.where(np.arange(n) % 2, -1, 1 + 2.0**-20)),
+        f32(1 + np.arange(n) % 7 / 7),
+    ]
+    both = [(row[None], ones) for row in rows]
+    tie = np.full(n, 1 + 2.0**-12, np.float32)  # its square is a tie
+    return [*both, (tie[None], tie), (np.full((1, n), TINY, np.float32), np.full(n, TINY, np.float32))]
+
+
+def _rmsnorm(n: int) -> list[Inputs]:
+    ones = np.ones(n, np.float32)
+    xs = [first(n, 1, 2.0**-12), first(n, 1, 2.0**-12)[::-1].copy(), ones / 3, first(n, 1000, 1e-3), ones * 1e-4]
+    tiny = [ones * f32(1e-40), first(n, 1, 1e-42)]
+    return [(f32(x), f32(w)) for x in [*xs, *tiny] for w in (ones, ones * 1.7)]
+
+
+def _softmax(n: int) -> list[Inputs]:
+    down = -np.arange(n) / max(1, n - 1)
+    rows = [np.zeros(n), first(n, 0, LOST), first(n, 0, LOST)[::-1], first(n, 0, -1), first(n, -1, 0), down, 10 * down]
+    rows += [87 * down, 1000 + first(n, 0, -0.7), 1e4 + 16 * down, first(n, 0, -87), first(n, 0, -95), 104 * down]
+    return [(f32(row).copy(),) for row in rows]
+
+
+def _attention(t: int, e: int) -> list[Inputs]:
+    """One head. Scores are made by the first number of each key."""
+    q = first(e, e**0.5, 0)
+    scores = [np.zeros(t), first(t, 0, LOST), first(t, 0, LOST)[::-1], first(t, 0, -3), -30 * np.arange(t) / t]
+    above = 1 + 2.0**-20  # below 1 numbers are twice as dense, and nothing would be lost
+    columns = [
+        first(t, 1, 1),
+        first(t, above, -1),
+        f32(np.where(np.arange(t) % 2, -1, 1)),
+        first(t, 2.0**-140, 2.0**-141),
+    ]
+    out = []
+    for score in scores:
+        keys = np.zeros((t, e), np.float32)
+        keys[:, 0] = score
+        out += [(q, keys, np.repeat(column[:, None], e, 1)) for column in columns]
+    long = np.full(e, 3.3, np.float32)  # scores that are sums of many terms
+    out.append((long, f32(np.outer(1 - np.arange(t) / t, np.ones(e))), np.repeat(columns[1][:, None], e, 1)))
+    return out
+
+
+def _gates(n: int) -> list[np.ndarray]:
+    ranges = ((-90, -85), (-104, -88), (-1, 1), (-20, 20), (1, 1e6), (-1e-30, 1e-30), (-1e-39, 1e-39))
+    return [f32(np.linspace(low, high, n)) for low, high in ranges]
+
+
+def _swiglu(n: int) -> list[Inputs]:
+    ups = (np.ones(n), np.linspace(1, 2, n), np.full(n, 1e-3), np.full(n, 2.0**-140))
+    return [(gate, f32(up)) for gate in _gates(n) for up in ups]
+
+
+def _rope(n: int) -> list[Inputs]:
+    tables = [llama2_fast.kernels.rope_table(position, n, THETA) for position in (0, 1, 777, 100_000)]
+    ones = np.ones(n, np.float32)
+    xs = (
+        ones,
+        ones / 3,
+        f32(1 + np.arange(n) % 7 / 7),
+        ones * f32(2.0**-145),
+        f32(np.where(np.arange(n) % 2, 1e-3, 1)),
+    )
+    return [(f32(x), *table) for x in xs for table in tables]
+
+
+def _groups(rng: np.random.Generator, groups: int, rows: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    q = rng.integers(-127, 128, (rows, groups * GROUP)).astype(np.int8)
+    return q, f32(rng.uniform(0.5, 2, (rows, groups)))
+
+
+def _matmul_int8(n: int) -> list[Inputs]:
+    groups = n // GROUP
+    one = np.zeros(n, np.int8)
+    one[::GROUP] = 1  # every group's sum is 1
+    full = np.full(n, 127, np.int8)
+    scales = [first(groups, 1, 2.0**-12), first(groups, 1, 2.0**-12)[::-1], np.full(groups, 1 + 2.0**-12)]
+    scales += [np.full(groups, 1 / 3), np.full(groups, TINY)]
+    return [(q[None], f32(s)[None], q, f32(s)) for q in (one, full) for s in scales]
+
+
+def _random_int8(rng: np.random.Generator, n: int) -> Inputs:
+    (w, w_scale), (x, x_scale) = _groups(rng, n // GROUP), _groups(rng, n // GROUP)
+    return w, w_scale, x[0], x_scale[0]
+
+
+def _dequantize(n: int) -> list[Inputs]:
+    q = f32(np.linspace(-127, 127, n)).astype(np.int8)
+    return [(q, np.full(n // GROUP, s, np.float32)) for s in (1, 1 / 3, 1 + 2.0**-23, 1.01, 2.0**-149, 1e-42)]
+
+
+LENGTHS = [(n,) for n in (4, 16, 64, 288, 768, 2048)]
+KERNELS = {
+    "matmul": Kernel(LENGTHS, lambda rng, n: (normal(rng, 1, n), normal(rng, n)), _matmul),
+    "add": Kernel(
+        [(64,)],
+        lambda rng, n: (normal(rng, n), normal(rng, n)),
+        lambda n: [(first(n, 1, 1), np.full(n, s, np.float32)) for s in (HALF, -HALF / 2, 1 / 3, 2.0**-149)],
+        orders=False,
+    ),
+    "rmsnorm": Kernel(
+        LENGTHS,
+        lambda rng, n: (normal(rng, n), f32(1 + 0.1 * normal(rng, n))),
+        _rmsnorm,
+        lambda x, w: (x, w, EPS),
+    ),
+    "rope_table": Kernel(
+        [(64,), (128,)],
+        lambda rng, e: (rng.integers(0, 4096, 1), np.array([e])),
+        lambda e: [(np.array([p]), np.array([e])) for p in (0, 1, 511, 4095, 100_000)],
+        lambda p, e: (int(p[0]), int(e[0]), THETA),
+        orders=False,
+    ),
+    "rope": Kernel(
+        [(64,)],
+        lambda rng, n: (normal(rng, n), *llama2_fast.kernels.rope_table(int(rng.integers(4096)), n, THETA)),
+        _rope,
+    ),
+    "softmax": Kernel(LENGTHS, lambda rng, n: (normal(rng, n),), _softmax),
+    "attention": Kernel(
+        [(4, 4), (16, 16), (64, 64), (256, 64)],
+        lambda rng, t, e: (normal(rng, e), normal(rng, t, e), normal(rng, t, e)),
+        _attention,
+        lambda q, k, v: (q, k, v, 1),
+    ),
+    "silu": Kernel([(64,)], lambda rng, n: (normal(rng, n),), lambda n: [(gate,) for gate in _gates(n)]),
+    "swiglu": Kernel([(64,)], lambda rng, n: (normal(rng, n), normal(rng, n)), _swiglu),
+    "dequantize_int8": Kernel(
+        [(64,)], lambda rng, n: tuple(a[0] for a in _groups(rng, n // GROUP)), _dequantize, orders=False
+    ),
+    "matmul_int8": Kernel([(64,), (288,), (768,), (2048,)], _random_int8, _matmul_int8),
+}
+
+
+def implementations(name: str, wide: bool = False) -> dict[str, Callable[[tuple[Any, ...]], np.ndarray]]:
+    """Correct implementations of a kernel; `wide`, of rmsnorm: those that sum in float64."""
+    found: dict[str, Callable[[tuple[Any, ...]], np.ndarray]] = {
+        "numpy": lambda args: _first_row(getattr(llama2_fast.kernels, name)(*args))
+    }
+    if name == "rmsnorm" and wide:
+        return found | {form: lambda args, form=form: _rmsnorm_in(form, *args) for form in FORMS}
+    if name == "rope_table":  # angles are float64, and cosines and sines rounded once, in all of them
+        return found | {"math": lambda args: f32(np.concatenate(llama2_ref.kernels.rope_table(*args)))}
+
+    def of(how: Arithmetic) -> Callable[[tuple[Any, ...]], np.ndarray]:
+        return lambda args: run(name, args, how)
+
+    hows = ARITHMETICS if KERNELS[name].orders else {"sequential": ARITHMETICS["sequential"]}
+    return found | {label: of(how) for label, how in hows.items()}
+
+
+def _first_row(result: Any) -> np.ndarray:
+    return np.concatenate(result) if isinstance(result, tuple) else np.asarray(result)
+
+
+FORMS = ("w (x r)", "(w x) r", "w (x / s)", "w (x fl(1/s))")
+
+
+def _rmsnorm_in(form: str, x: np.ndarray, w: np.ndarray, eps: float) -> np.ndarray:
+    """r, or s = 1/r, is made in float64 and rounded; products are float32."""
+    square = np.mean(np.square(x, dtype=np.float64)) + eps
+    r, s = np.float32(square**-0.5), np.sqrt(np.float32(square))
+    with np.errstate(all="ignore"):
+        products = {
+            "w (x r)": lambda: w * (x * r),
+            "(w x) r": lambda: (w * x) * r,
+            "w (x / s)": lambda: w * (x / s),
+            "w (x fl(1/s))": lambda: w * (x * (np.float32(1) / s)),
+        }
+        return products[form]()
