@@ -89,8 +89,9 @@ def _attention(t: int, e: int) -> list[Inputs]:
         keys = np.zeros((t, e), np.float32)
         keys[:, 0] = score
         out += [(q, keys, np.repeat(column[:, None], e, 1)) for column in columns]
-    long = np.full(e, 3.3, np.float32)  # scores that are sums of many terms
-    out.append((long, f32(np.outer(1 - np.arange(t) / t, np.ones(e))), np.repeat(columns[1][:, None], e, 1)))
+    lost = np.full((t, e), 64, np.float32)  # scores, of every other key, whose sums lose all terms but the first
+    lost[1::2, 1:] = 0
+    out.append((first(e, 1, HALF), lost, np.repeat(columns[2][:, None], e, 1)))
     return out
 
 
@@ -195,6 +196,9 @@ def implementations(name: str, wide: bool = False) -> dict[str, Callable[[tuple[
     if name == "rope_table":  # angles are float64, and cosines and sines rounded once, in all of them
         return found | {"math": lambda args: f32(np.concatenate(llama2_ref.kernels.rope_table(*args)))}
 
+    if name in ("silu", "swiglu"):
+        found["1 / (1 + exp(-x))"] = lambda args: _plain_silu(*args)
+
     def of(how: Arithmetic) -> Callable[[tuple[Any, ...]], np.ndarray]:
         return lambda args: run(name, args, how)
 
@@ -204,6 +208,13 @@ def implementations(name: str, wide: bool = False) -> dict[str, Callable[[tuple[
 
 def _first_row(result: Any) -> np.ndarray:
     return np.concatenate(result) if isinstance(result, tuple) else np.asarray(result)
+
+
+def _plain_silu(x: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
+    """By exp(-x), which overflows below -88.7, where the result then is 0."""
+    with np.errstate(all="ignore"):
+        silu = x * (np.float32(1) / (np.float32(1) + np.exp(-x)))
+    return silu if up is None else silu * up
 
 
 FORMS = ("w (x r)", "(w x) r", "w (x / s)", "w (x fl(1/s))")

@@ -117,15 +117,16 @@ class Trial:
             inputs = self.spec.random(rng, *self.size)
             bound = self.bound(inputs)
             self.judge(inputs, "numpy", bound)
-            self.row.usual.append(self._median_ratio(inputs, bound))
+            self.row.usual += self._ratios(inputs, bound)
             self.row.bounds.append(float(np.median(bound.error)))
             self.row.squares.append(float(np.mean(bound.value**2)))
             if self.row.derivation == "Closed" and runs(self.kernel, self.size, "Bounded"):
                 self.row.others.append(float(np.median(bound.error / self.bound(inputs, "Bounded").error)))
 
-    def _median_ratio(self, inputs: Inputs, bound: Ball) -> float:
+    def _ratios(self, inputs: Inputs, bound: Ball) -> list[float]:
         got = self.implementations["numpy"](self.spec.arguments(*inputs)).astype(np.float64)
-        return float(np.median(np.abs(got - bound.value) / bound.error))
+        ratios: list[float] = (np.abs(got - bound.value) / bound.error).tolist()
+        return ratios
 
     def search(self, rng: np.random.Generator, seconds: float) -> None:
         """Change inputs at random, keep what raises the ratio, and begin anew where nothing does any more."""

@@ -13,8 +13,9 @@ def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> 
     """Which tokens a correct sampler may return, as a mask: see `docs/design.md`, "Discrete choices".
 
     `p` are exact probabilities and `dp` how far those of the implementation may be off. Prefix sums of k terms err by
-    gamma_k; the nucleus may end at any index that the sums allow; tokens whose probabilities lie closer than their
-    errors may come in any order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
+    gamma_k; the nucleus may end at any index that the sums allow, but no token that comes after the last such index is
+    ever drawn; tokens whose probabilities lie closer than their errors may come in any order. Where all of p are
+    multiples of 2^-24, sums are exact, and so is the rule, up to ties.
     """
     p = np.asarray(p, np.float64)
     n, nucleus = len(p), 0 < topp < 1
@@ -23,26 +24,29 @@ def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> 
     g = np.zeros(n + 1) if grid else np.arange(n + 1.0) * U / (1 - np.arange(n + 1.0) * U) * SLACK
     tiny = 0.0 if grid else n * 2.0**-50
     if nucleus:
-        r, low, high = _nucleus_range(p, dp, g, tiny, topp, coin)
+        r, low, high, inside = _nucleus_range(p, dp, g, tiny, topp, coin)
     else:
         sums, off = np.cumsum(p), np.cumsum(dp)
-        r, low, high = (coin, coin), np.maximum(sums - p - off, 0), sums + off
+        r, low, high, inside = (coin, coin), np.maximum(sums - p - off, 0), sums + off, np.ones(n, bool)
     if grid and np.float32(r[0]) == r[0]:
         accept = (low <= r[0]) & (r[0] < high)
     else:
         accept = (r[1] * (1 + U) >= low * (1 - g[-1]) - tiny) & (r[0] * (1 - U) <= high * (1 + g[-1]) + tiny)
     if not nucleus and coin >= (np.sum(p) - np.sum(dp)) * (1 - g[-1]):
         accept[-1] = True  # the token that is left when rounding leaves the sum below the coin
-    return accept
+    return accept & inside
 
 
 def _nucleus_range(p: Array, dp: Array, g: Array, tiny: float, topp: float, coin: float) -> Any:
-    """The range of coin times the kept sum, and for each token the mass surely, and possibly with itself, before it."""
+    """The range of coin times the kept sum; for each token the mass surely, and possibly with itself, before it; and
+    whether it may be kept: no more tokens surely come before it than before the last that may be.
+    """
     n = len(p)
     c, d = np.cumsum(np.sort(p)[::-1]), np.cumsum(np.sort(dp)[::-1])
     d = d * SLACK + g[:-1] * (c + d) + tiny
     first, last = (int(np.argmax(over)) if over.any() else n - 1 for over in (c + d > topp, c - d > topp))
     up, down = np.sort(p + dp), np.sort(np.maximum(p - dp, 0))
-    low = np.sum(down) - np.concatenate([[0], np.cumsum(down)])[np.searchsorted(down, p + dp, "right")]
+    before = np.searchsorted(down, p + dp, "right")
+    low = np.sum(down) - np.concatenate([[0], np.cumsum(down)])[before]
     high = np.sum(up) - np.concatenate([[0], np.cumsum(up)])[np.searchsorted(up, p - dp, "left")]
-    return (coin * (c[first] - d[first]), coin * (c[last] + d[last])), low, high
+    return (coin * (c[first] - d[first]), coin * (c[last] + d[last])), low, high, n - before <= last
