@@ -19,15 +19,18 @@ anything = {"allow_nan": False, "allow_infinity": False}
 
 @st.composite
 def numbers(draw: st.DrawFn, *shape: int, positive: bool = False) -> np.ndarray:
-    """An array of finite float32 numbers: moderate ones, any at all, tiny, huge, nearly cancelling, or from a seed."""
-    kind = draw(st.sampled_from(("moderate", "seeded", "anything", "subnormal", "huge", "cancelling")))
+    """An array of finite float32 numbers: moderate ones, any at all, tiny, nearly cancelling, or from a seed.
+
+    Or huge ones, whose squares overflow, and some next to the largest that there is, whose sums do.
+    """
+    kind = draw(st.sampled_from(("moderate", "seeded", "anything", "subnormal", "huge", "largest", "cancelling")))
     if kind == "moderate":
         x = draw(hnp.arrays(np.float32, shape, elements=moderate))
     elif kind == "anything":
         x = draw(hnp.arrays(np.float32, shape, elements=anything))
     else:
         x = np.random.default_rng(draw(seeds)).standard_normal(shape).astype(np.float32)
-        x *= np.float32({"subnormal": 2.0**-140, "huge": 2.0**60}.get(kind, 1.0))
+        x *= np.float32({"subnormal": 2.0**-140, "huge": 2.0**60, "largest": 2.0**125}.get(kind, 1.0))
         if kind == "cancelling" and shape[-1] > 1:
             x[..., 1::2] = -x[..., : 2 * (shape[-1] // 2) : 2] * np.float32(1 - 2.0**-22)
     return np.abs(x) if positive else x
