@@ -221,8 +221,8 @@ FORMS = ("w (x r)", "(w x) r", "w (x / s)", "w (x fl(1/s))")
 
 
 def _rmsnorm_in(form: str, x: np.ndarray, w: np.ndarray, eps: float) -> np.ndarray:
-    """r, or s = 1/r, is made in float64 and rounded; products are float32."""
-    square = np.mean(np.square(x, dtype=np.float64)) + eps
+    """r, or s = 1/r, is made in float64 of an eps in float32, and rounded; products are float32."""
+    square = np.mean(np.square(x, dtype=np.float64)) + float(np.float32(eps))
     r, s = np.float32(square**-0.5), np.sqrt(np.float32(square))
     with np.errstate(all="ignore"):
         products = {

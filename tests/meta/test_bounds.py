@@ -4,6 +4,7 @@ The computations here are trees of exact fractions, whose every operation is rou
 unit roundoff, up or down: that is the model that the proofs assume, and more than any processor does.
 """
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,17 +13,19 @@ from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import llama2_fast
 from fuzz.adversarial import KERNELS, implementations
-from fuzz.arithmetic import ARITHMETICS, Single, round32
+from fuzz.arithmetic import ARITHMETICS, Single, round32, run
 from fuzz.judge import assert_within
 from fuzz.strategies import seeds
-from fuzz.tightness import DERIVATIONS, BrokenBoundError, Trial, as_ball
+from fuzz.tightness import DERIVATIONS, BrokenBoundError, Row, Trial, as_ball, main, mutated
 from llama2_fast._bounds import bounded as bounded_module
 from llama2_fast._bounds import closed as closed_module
 from llama2_fast._bounds.bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, SLACK, Bounded, BoundedKernels, U, bounding
@@ -187,11 +190,11 @@ def test_numbers_that_carry_their_error_cover_every_computation(tree, seed):
 def test_numbers_that_carry_their_error_cover_float32(tree, seed, name):
     """The same trees in the arithmetics of the report, which are float32 throughout."""
 
-    def run(tree):
+    def evaluate(tree):
         kind, *parts = tree
         if kind == "number":
             return Single([parts[0]], ARITHMETICS[name])
-        values = [run(part) for part in parts]
+        values = [evaluate(part) for part in parts]
         if kind == "sum":
             total = 0
             for value in values:
@@ -208,7 +211,7 @@ def test_numbers_that_carry_their_error_cover_float32(tree, seed, name):
     except (ZeroDivisionError, OverflowError):
         assume(False)
     assume(math.isfinite(number.error))
-    assert_within([run(tree).value], [number], name)
+    assert_within([evaluate(tree).value], [number], name)
 
 
 ONE = ("number", 1.0)
@@ -271,6 +274,8 @@ def test_where_a_number_stops_to_promise_anything():
     assert math.isinf((largest + largest).error)
     assert math.isinf((largest * 2.0).error)
     assert math.isinf((Bounded(1.0) / Bounded(0.5, 0.5)).error)
+    assert math.isinf((Bounded(1.0) / Bounded(2.0**-129)).error)  # whose reciprocal overflows
+    assert math.isfinite((Bounded(1.0) / Bounded(2.0**-127)).error)
     assert math.isinf(Bounded(1.0, 2.0).sqrt().error)
     assert math.isinf(Bounded(88.8).exp().error)
     assert math.isfinite(Bounded(88.6).exp().error)
@@ -287,6 +292,86 @@ def test_the_loops_get_their_own_functions_back():
         assert ref.exp is not before["exp"]
         raise ZeroDivisionError
     assert {name: getattr(ref, name) for name in before} == before
+
+
+# ---------------------------------------------------------------------------------------- the arithmetics of the report
+
+
+@given(st.lists(st.integers(-1000, 1000).map(float), min_size=1, max_size=70), st.sampled_from(sorted(ARITHMETICS)))
+def test_every_order_adds_every_term_once(terms, name):
+    assert ARITHMETICS[name].order(terms) == sum(terms)
+
+
+@given(st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=40), st.sampled_from(sorted(ARITHMETICS)))
+def test_every_order_rounds_to_float32(terms, name):
+    total = ARITHMETICS[name].order(terms)
+    assert total == round32(total)
+
+
+def test_arithmetics_differ_where_they_should():
+    terms = [1.0, *[2.0**-24] * 40]
+    sums = {name: how.order(terms) for name, how in ARITHMETICS.items()}
+    assert sums["sequential"] == sums["falling"] == sums["worst"] == 1
+    assert sums["backwards"] == 1 + 40 * 2.0**-24
+    assert min(sums["pairwise"], sums["lanes"]) > 1
+    square = f32(1 + 2.0**-12)  # whose square is a tie
+    row, x = np.array([[1, square]], f32), np.array([-1, square], f32)
+    found = {name: run("matmul", (row, x), ARITHMETICS[name])[0] for name in ("sequential", "fused")}
+    assert found == {"sequential": 2.0**-11, "fused": 2.0**-11 + 2.0**-24}
+    thirds = {name: run("softmax", (np.zeros(41, f32),), ARITHMETICS[name])[0] for name in ARITHMETICS}
+    assert len(set(thirds.values())) > 1  # 1/41, and the product of 1 and its reciprocal
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_changed_inputs_are_inputs(kernel):
+    """Of the same types and shapes, finite, and other ones; those that are changed stay as they were."""
+    rng, spec = np.random.default_rng(0), KERNELS[kernel]
+    inputs = spec.random(rng, *spec.sizes[0])
+    kept, others = [array.copy() for array in inputs], 0
+    for _ in range(100):
+        changed = mutated(rng, inputs)
+        assert [(a.dtype, a.shape) for a in changed] == [(a.dtype, a.shape) for a in inputs]
+        assert all(np.isfinite(a).all() for a in changed)
+        assert all(np.array_equal(a, b) for a, b in zip(kept, inputs, strict=True))
+        others += any(not np.array_equal(a, b) for a, b in zip(changed, inputs, strict=True))
+    assert others > 30
+
+
+def test_the_search_goes_beyond_what_it_begins_with():
+    trial = Trial("dequantize_int8", (64,), "Closed")
+    rng = np.random.default_rng(0)
+    trial.begin(rng)
+    before = dict(trial.row.best)
+    trial.search(rng, 0.3)
+    assert all(trial.row.best[key][0] >= ratio for key, (ratio, _) in before.items())
+    assert trial.row.largest()[0] > 0.95
+
+
+def test_the_report_prints_a_table_and_fails_where_a_bound_is_broken(capsys, tmp_path):
+    file = tmp_path / "rows.json"
+    assert main(["--seconds", "0", "--kernel", "add", "--json", str(file)]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[:3] for line in table[2:]] == [["| add", "64", "Bounded"], ["| add", "64", "Closed"]]
+    rows = json.loads(file.read_text())
+    assert [row["bound"] for row in rows] == ["Bounded", "Closed"]
+    assert all(0.9 < row["largest"] <= 1 and row["Closed/Bounded"] in (None, 1) and not row["flag"] for row in rows)
+    with mock.patch.object(llama2_fast.kernels, "add", lambda x, y: x + y * f32(1 + 2.0**-20)):
+        assert main(["--seconds", "0", "--kernel", "add"]) == 1
+    broken = capsys.readouterr().out
+    assert broken.startswith("a bound is broken: add (64,), Bounded, numpy: [")
+    assert broken.count("float32 [") == 2  # both inputs
+    with pytest.raises(SystemExit, match="2"):
+        main(["--seconds", "-1"])
+
+
+def test_a_bound_that_nothing_comes_close_to_is_flagged():
+    row = Row("add", (4,), "Closed", usual=[0.0], bounds=[1.0], squares=[1.0])
+    row.best = {("numpy", False): (0.01, ()), ("worst", False): (0.04, ()), ("numpy", True): (1.0, ())}
+    assert row.cells()["flag"] == "loose"
+    row.best["worst", False] = 0.9, ()
+    assert (row.cells()["flag"], row.cells()["closest"]) == ("numpy", "worst")
+    row.best["numpy", False] = 0.5, ()
+    assert row.cells()["flag"] == ""
 
 
 # --------------------------------------------------------------------------------------- kernels on inputs that are off

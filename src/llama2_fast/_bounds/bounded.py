@@ -95,7 +95,7 @@ class Bounded:
         if type(other) is not Bounded:
             other = Bounded(other)
         value, smallest = self.value / other.value, abs(other.value) - other.error
-        if smallest <= 0:
+        if smallest * FLOAT32_MAX <= 1:  # may be 0, or its reciprocal overflow
             return Bounded(value, math.inf)
         moved = (self.error + abs(value) * other.error) / smallest
         return Bounded(value, moved + 2.01 * U * (abs(value) + moved) + ETA * (1 + abs(self.value) + self.error))

@@ -134,8 +134,8 @@ class ClosedKernels:
         moved = np.abs(sigmoid * (1 + a.value * rest)) * a.error + a.error**2 / 4
         s, size_a, size_b = np.abs(silu) + moved, np.abs(a.value) + a.error, np.abs(b.value) + b.error
         phi = (1 + gamma(5)) / (1 - np.minimum(rest + a.error / 4, 1) * EXP_REL) - 1
+        # EXP_ABS also pays for an exp(-a) that overflows, so that silu becomes 0: |silu| < |a| e^-88.7 < EXP_ABS |a|.
         under = (EXP_ABS + ETA) * size_a * size_b * (1 + phi) + ETA * (size_b + 1)
-        under = under + np.where(a.value - a.error < -88.7, s * size_b, 0)  # exp(-a) overflows, and silu is 0
         error = moved * size_b + np.abs(silu) * b.error + phi * s * size_b + under
         return limited(silu * b.value, error, s * size_b + error)
 
