@@ -177,7 +177,11 @@ class BoundedKernels:
         return _run(kernels.add, lift_all(x), lift_all(y))
 
     def rmsnorm(self, x: Any, w: Any, eps: float) -> list[Bounded]:
-        return _run(kernels.rmsnorm, lift_all(x), _float_row(w), Bounded(eps, U * eps))
+        # The three factors may be multiplied in any order: a product of two may underflow, or overflow, that the
+        # reference never makes. The scale is at most eps^-1/2.
+        x, w = lift_all(x), _float_row(w)
+        out, largest = _run(kernels.rmsnorm, x, w, Bounded(eps, U * eps)), eps**-0.5
+        return [_in_any_order(*numbers, largest) for numbers in zip(out, x, w, strict=True)]
 
     def rope_table(self, position: int, head_size: int, theta: float) -> tuple[list[Bounded], list[Bounded]]:
         with bounding():
@@ -212,6 +216,13 @@ class BoundedKernels:
     def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any) -> list[Bounded]:
         rows = [[int(number) for number in row] for row in w_q]
         return _run(kernels.matmul_int8, rows, [lift_all(row) for row in w_scale], x_q, lift_all(x_scale))
+
+
+def _in_any_order(product: Bounded, x: Bounded, w: float, scale: float) -> Bounded:
+    """x w scale, of which two other factors may be multiplied first; `scale` is the largest that it may be."""
+    size = max(abs(x.value) + x.error, scale)
+    overflows = abs(w) * size > FLOAT32_MAX
+    return Bounded(product.value, math.inf if overflows else product.error + ETA * size)
 
 
 def _run(kernel: Callable[..., list[Bounded]], *args: Any) -> list[Bounded]:

@@ -4,7 +4,7 @@
 reference's Transformer runs on them. Symbols are those of bounded.py.
 
 dot product   gamma_n |w| |x| + n eta / 2, any order, FMA or not                        [Higham, section 3.1]
-rmsnorm       sum, mean and eps in float64: relative, 4 u for sqrt, 1/., and two products
+rmsnorm       sum, mean and eps in float64: relative, 4 u for sqrt, 1/., and two products, in any order
 softmax       e^z with z off by d lies in E (1 +- rel) +- EXP_ABS, rel = e^d (1 + EXP_REL) - 1; a weight rises with its
               own power and falls with the others, so that hi / (hi + others' lo) and lo / (lo + others' hi) enclose it
 attention     sum w v - o = sum (w - p)(v - o), since weights sum to 1 on both sides: sum |w - p| |v - o|
@@ -87,8 +87,9 @@ class ClosedKernels:
         if dv >= v:
             return Ball(w * x.value / np.sqrt(v), np.full(len(x), np.inf))
         scale, largest = v**-0.5, (v - dv) ** -0.5
-        high = weight * (size + x.error) * (largest * (1 + gamma(4)) + ETA) + ETA * (1 + np.maximum(weight, largest))
-        return limited(w * x.value * scale, high - weight * size * scale, high)
+        others = np.maximum(size + x.error, largest)  # factors of w in any order
+        high = weight * (size + x.error) * (largest * (1 + gamma(4)) + ETA) + ETA * (1 + np.maximum(weight, others))
+        return limited(w * x.value * scale, high - weight * size * scale, np.maximum(high, weight * others))
 
     def rope_table(self, position: int, head_size: int, theta: float) -> tuple[Ball, Ball]:
         angle = position * theta ** (-np.arange(0, head_size, 2) / head_size)
