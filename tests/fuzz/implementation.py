@@ -1,13 +1,16 @@
 """Implementations under test: any module with some of the names of the contract (docs/conformance.md)."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -20,10 +23,22 @@ NAMES = (*llama2_ref.kernels.__all__, *SAMPLING)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
+@dataclass
+class Refusal:
+    """How often a kernel has raised NotImplementedError, and what it said first."""
+
+    reason: str
+    count: int = 0
+
+
+refused: dict[str, Refusal] = {}  # by implementation.kernel, in the test that runs now
+
+
 class Implementation:
     """A module under test. `impl.matmul(w, x)` calls its matmul; `names` are those that it has.
 
-    Every call must leave its arguments alone, and is kept, so that a failure can be told as a script of its own.
+    Every call must leave its arguments alone, and is kept, so that a failure can be told as a script of its own. An
+    example whose arguments a kernel refuses, by NotImplementedError, is dropped and counted.
     """
 
     def __init__(self, name: str, module: ModuleType) -> None:
@@ -42,10 +57,18 @@ class Implementation:
         reproduce.told = lambda: reproduce.call(self.name, name, args)
         before = [np.copy(arg) for arg in args]
         with np.errstate(all="ignore"):
-            result = _find(self.module, name)(*args)
+            try:
+                result = _find(self.module, name)(*args)
+            except NotImplementedError as error:
+                self._drop(name, error)
         for i, (old, new) in enumerate(zip(before, args, strict=True)):
             assert np.array_equal(old, np.asarray(new), equal_nan=True), f"{name} changed its argument {i}"
         return result
+
+    def _drop(self, name: str, error: NotImplementedError) -> NoReturn:
+        reason = " ".join(str(error).split()) or "no reason is told"
+        refused.setdefault(f"{self.name}.{name}", Refusal(reason)).count += 1
+        hypothesis.reject()
 
     def with_others(self) -> "Kernels":
         """All kernels of a forward pass: what is missing comes from the reference."""
@@ -82,6 +105,9 @@ def load(name: str) -> Implementation:
     except Exception as error:  # whatever somebody's module raises while it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".splitlines())
         raise pytest.UsageError(f"{rule} (got {name!r}: {reason})") from None
+    if math.ulp(0.0) * 1.0 == 0:  # shared libraries linked with -Ofast or -ffast-math do that
+        text = "has switched this process to flush subnormal numbers to zero, so that nothing can be judged"
+        raise pytest.UsageError(f"--impl {name} {text}: link its library without -Ofast and -ffast-math")
     impl = Implementation(name, module)
     if not impl.names:
         raise pytest.UsageError(f"{rule} (got {name!r}, which has none of them)")

@@ -14,12 +14,14 @@ from typing import Any
 
 import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from fuzz import judge, reproduce
-from fuzz.implementation import NAMES, OURS, Implementation, load
+from fuzz.implementation import NAMES, OURS, Implementation, Refusal, load, refused
 from llama2_fast._bounds.compare import Comparison
 
 FOLDER = Path(__file__).parent
+ENOUGH = 100  # examples that are all refused: no more are tried
 DEVIATIONS = FOLDER / "deviations.toml"
 FOREIGN = pytest.StashKey[bool]()  # is somebody else's implementation under test?
 IMPLEMENTATIONS = pytest.StashKey[list[Implementation]]()
@@ -66,6 +68,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[IMPLEMENTATIONS] = [load(name) for name in dict.fromkeys(asked or OURS)]
     config.stash[KNOWN] = _read_deviations(Path(config.getoption("deviations")))
     judge.listeners.append(_listen)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before tests are collected: of what somebody's kernels refuse it is told here how much it was."""
+    if session.config.stash[FOREIGN]:
+        profile = hypothesis.settings.default
+        checks = [*profile.suppress_health_check, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+        hypothesis.settings.register_profile("refusing", profile, suppress_health_check=checks)
+        hypothesis.settings.load_profile("refusing")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -160,9 +171,11 @@ def _count_examples(function: Any) -> None:
 
     @functools.wraps(inner)
     def counted(*args: Any, **kwargs: Any) -> Any:
+        if tally.examples >= ENOUGH:
+            _skip_unless_tried()
         tally.examples += 1
         nearest: dict[str, float] = {}
-        with _listening(nearest):
+        with _listening(nearest), _keeping_the_script():
             result = inner(*args, **kwargs)
         if hypothesis.Phase.target in hypothesis.settings.default.phases:
             for what, ratio in nearest.items():
@@ -186,6 +199,18 @@ def _listening(nearest: dict[str, float]) -> Iterator[None]:
         judge.listeners.remove(listen)
 
 
+@contextlib.contextmanager
+def _keeping_the_script() -> Iterator[None]:
+    """Of every example that fails: hypothesis goes on to others, and then tells one of those that have failed."""
+    reproduce.told = None
+    failed.clear()
+    try:
+        yield
+    except Exception as error:
+        error.shown = reproduce.told, tuple(failed)  # type: ignore[attr-defined]
+        raise
+
+
 def _listen(what: str, comparison: Comparison) -> None:
     if not comparison.within:
         failed[:] = [f"{what}{comparison}"]
@@ -198,18 +223,49 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     global tally
     tally, reproduce.told = Tally(ratios={}), None
     failed.clear()
-    return (yield)
+    refused.clear()
+    try:
+        result = yield
+    except (hypothesis.errors.Unsatisfiable, hypothesis.errors.UnsatisfiedAssumption):
+        if not refused:
+            raise
+        result = None
+    _skip_unless_tried()
+    return result
+
+
+def _tried() -> int:
+    """How many examples the kernels have not refused."""
+    return tally.examples - sum(refusal.count for refusal in refused.values())
+
+
+def _skip_unless_tried() -> None:
+    """What refuses everything has not passed."""
+    if refused and _tried() <= 0:
+        pytest.skip(f"not tested: {', '.join(_refusals(refused))}")
+
+
+def _refusals(found: dict[str, Refusal]) -> list[str]:
+    return [f"{name} refused {each.count:,} examples ({each.reason})" for name, each in sorted(found.items())]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     if report.when == "call":
-        report.user_properties += [("examples", tally.examples), ("ratios", tally.ratios)]
-        if report.failed and reproduce.told is not None:
-            text = "\n".join([reproduce.told(), *(f"# {line}" for line in failed)])
-            report.sections.append(("to see this without the suite, run", text))
+        told = {name: (refusal.reason, refusal.count) for name, refusal in refused.items()}
+        report.user_properties += [("examples", _tried()), ("ratios", tally.ratios), ("refused", told)]
+        if report.failed and call.excinfo is not None and (script := _script(call.excinfo.value)):
+            report.sections.append(("to see this without the suite, run", script))
     return report
+
+
+def _script(error: BaseException) -> str | None:
+    """Of the example whose failure is told: of the first, where there are several."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    told, comparisons = getattr(error, "shown", (reproduce.told, failed))
+    return told and "\n".join([told(), *(f"# {line}" for line in comparisons)])
 
 
 # ------------------------------------------------------------------------------------------------------------- summary
@@ -217,8 +273,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     stats = terminalreporter.stats
-    reports = [report for name in ("passed", "failed", "xfailed") for report in stats.get(name, [])]
+    reports = [report for name in ("passed", "failed", "xfailed", "skipped") for report in stats.get(name, [])]
     found = [dict(report.user_properties) for report in reports if report.when == "call"]
+    _write_refusals(terminalreporter.write_line, found)
     examples = sum(each.get("examples", 0) for each in found)
     if not examples or hasattr(config, "workerinput"):  # the workers of xdist write no summary
         return
@@ -233,6 +290,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.getoption("fuzz_report"):
         report = {"examples": examples, "properties": properties, "ratios": ratios}
         Path(config.getoption("fuzz_report")).write_text(json.dumps(report), "utf-8")
+
+
+def _write_refusals(write: Callable[[str], None], found: list[dict[str, Any]]) -> None:
+    total: dict[str, Refusal] = {}
+    for each in found:
+        for name, (reason, count) in each.get("refused", {}).items():
+            total.setdefault(name, Refusal(reason)).count += count
+    for line in _refusals(total):
+        write(line)
 
 
 def _write_verdict(write: Callable[[str], None], impls: list[Implementation], ratios: dict[str, float]) -> None:

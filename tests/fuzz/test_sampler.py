@@ -62,8 +62,8 @@ def test_tokens_of_all_are_accepted(impl, p, coin):
 
 @pytest.mark.kernel("sample_topp")
 @given(grid_distributions(), st.integers(0, 66).map(lambda k: k / 64), st.integers(0, 63).map(lambda k: k / 64))
-@example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.25, 0.0)  # llama2.c's filter keeps none of these
-@example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.1, 0.99)
+@example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.25, 0.0)  # the sum of one does not exceed top-p
+@example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.1, 0.99)  # llama2.c's filter keeps none of these
 @example(np.array([0.5, 0.25, 0.25], np.float32), 0.5, 0.75)  # the sum must exceed top-p: two tokens stay
 @example(np.array([0.5, 0.5], np.float32), 1.0, 0.5)  # the coin must lie below the sum: the second token
 def test_tokens_are_equal_on_a_grid(impl, p, topp, coin):

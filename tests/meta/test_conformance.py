@@ -1,7 +1,9 @@
 """The suite pointed at somebody's own kernels: pytest tests/fuzz --impl MODULE, as a process of its own."""
 
 import os
+import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +83,61 @@ def test_arguments_must_be_left_alone(suite):
     done = suite("def add(x, y):\n    x += y\n    return x\n", "--impl", "mine", "-k", "test_add")
     assert done.returncode == 1
     assert "add changed its argument 0" in done.stdout
+
+
+def test_the_script_shows_the_example_that_is_told(suite, tmp_path):
+    """Of several that are written in a test, the first that fails: later ones are tried, too, and may pass."""
+    source = "def silu(x):\n    return x * (x > 0)\n"
+    wrong = "def sample_topp(p, topp, coin):\n    from llama2_ref.sampler import sample_topp\n"
+    wrong += "    return -1 if len(p) == 4 else sample_topp(p.tolist(), topp, coin)\n"
+    done = suite(source + wrong, "--impl", "mine", "-k", "equal_on_a_grid")
+    assert done.returncode == 1
+    assert run_script(done.stdout, tmp_path).stdout == "-1\n"
+
+
+REFUSING = """
+def add(x, y):
+    if len(x) != 1:
+        raise NotImplementedError("one number only,\\nalas")
+    return {result}
+
+def matmul(w, x):
+    raise NotImplementedError
+"""
+
+
+def test_what_a_kernel_refuses_is_not_tested_and_is_told(suite):
+    done = suite(
+        REFUSING.format(result="x + y"), "--impl", "mine", "-k", "test_add or (matmul and not int8) or of_others", "-v"
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^tests/fuzz/test_kernels\.py::test_add\[mine\] PASSED", done.stdout, re.MULTILINE)
+    assert re.search(r"^mine\.add refused [\d,]+ examples \(one number only, alas\)$", done.stdout, re.MULTILINE)
+    assert re.search(r"^20 examples of 1 properties$", done.stdout, re.MULTILINE)
+    # What refuses everything has not passed: its two tests, and that of whole models.
+    assert re.search(r"^=+ 1 passed, 3 skipped, ", done.stdout, re.MULTILINE)
+    refusal = r"not tested: mine\.matmul refused [\d,]+ examples \(no reason is told\)"
+    assert re.search(rf"^SKIPPED \[\d\] .*{refusal}$", done.stdout, re.MULTILINE)
+
+
+def test_what_a_kernel_does_not_refuse_is_tested(suite):
+    done = suite(REFUSING.format(result="x - y"), "--impl", "mine", "-k", "test_add")
+    assert done.returncode == 1
+    assert re.search(r"add\[0\], 1 of 1 wrong: ", done.stdout)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors switch in another way")
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler, cc")
+def test_what_switches_the_process_to_flush_to_zero_is_not_judged(suite, tmp_path):
+    """As shared libraries do that gcc before 13 has linked with -Ofast: the judge's own arithmetic would be wrong."""
+    text = "#include <xmmintrin.h>\n__attribute__((constructor)) static void set(void) "
+    text += "{ _mm_setcsr(_mm_getcsr() | 0x8040); }\n"
+    (tmp_path / "flush.c").write_text(text)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "flush.so", "flush.c"], cwd=tmp_path, check=True)
+    done = suite(f"import ctypes\nctypes.CDLL({str(tmp_path / 'flush.so')!r})\n{RIGHT}", "--impl", "mine")
+    assert done.returncode == 4
+    (line,) = done.stderr.strip().splitlines()
+    assert "--impl mine has switched this process to flush subnormal numbers to zero" in line
 
 
 @pytest.mark.parametrize(
