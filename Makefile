@@ -5,7 +5,7 @@ MINUTES ?= 10
 TORCH ?= torch==2.13.0
 ARGS ?=
 
-.PHONY: run test fuzz bench lint train test-training clean
+.PHONY: run test fuzz verify bench bounds-report lint train test-training clean
 
 # When you want text: a story by the bundled model. make run ARGS='MODEL -i "One day"' for another one.
 run: .venv/run
@@ -19,6 +19,14 @@ test: .venv/dev
 # LLAMA2_FUZZ_DB=redis://HOST:PORT shares what is found with other machines; HYPOTHESIS_PROFILE=regress make test replays it.
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
+
+# When the machine is new, or numpy, or you doubt it: is what it computes right here? ARGS=MODEL for another model.
+verify: .venv/run
+	$(BIN)/python -m llama2_fast verify $(ARGS)
+
+# When you change a bound, or wonder what one could hide: how near honest kernels come to it with the worst inputs known.
+bounds-report: .venv/dev
+	$(BIN)/python tests/fuzz/tightness.py $(ARGS)
 
 # When you change what costs time: load time, rates and memory of the bundled model, or of ARGS='--shape stories110M'.
 bench: .venv/dev
