@@ -78,10 +78,13 @@ def models(draw: st.DrawFn, **limits: Any) -> Twins:
 
 
 @st.composite
-def prompts(draw: st.DrawFn, config: llama2_ref.Config) -> list[int]:
-    """Tokens that fit into the context."""
+def prompts(draw: st.DrawFn, config: llama2_ref.Config, any_length: bool = False) -> list[int]:
+    """Tokens that fit into the context: mostly few of them, unless every length is to be as likely as any other."""
     token = st.integers(0, config.vocab_size - 1)
-    return draw(st.lists(token, min_size=1, max_size=config.seq_len))
+    least, most = 1, config.seq_len
+    if any_length:
+        least = most = draw(st.integers(1, config.seq_len))
+    return draw(st.lists(token, min_size=least, max_size=most))
 
 
 # Texts of the letters that vocabularies are made of, and any text at all; surrogates are no text.

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -311,3 +312,50 @@ def test_a_file_that_is_replaced_hands_on_its_permissions(folder):
     path.chmod(0o600)
     llama2_fast.write_checkpoint(path, twins.config, twins.fast)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tensors_beyond_four_gigabytes_are_found(package, folder):
+    """A file of 4 GB and more, nearly all of it a hole: offsets must not be numbers of 32 bits."""
+    config = llama2_ref.Config(16384, 1, 1, 1, 1, 65536, 1)
+    header = llama2_ref._format.Header(1, config, shared_classifier=True)
+    *_, last = header.tensors()
+    path = folder / "large.bin"
+    try:
+        with open(path, "wb") as file:
+            file.write(header.pack())
+            file.truncate(header.file_bytes())
+            file.seek(last.offset)
+            file.write(struct.pack("<3f", 1.0, 2.0, 3.0))
+        if sys.platform != "linux" or path.stat().st_blocks * 512 > 2**26:
+            pytest.skip("files have no holes here")
+        assert last.offset > 2**32
+        _, weights = package.read_checkpoint(path)
+        assert list(weights.w3[0][0][:4]) == [1.0, 2.0, 3.0, 0.0]
+        assert list(weights.token_embedding_table[0][:4]) == [0.0] * 4
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_version_0_is_read_number_by_number(package, folder, shared):
+    """As llama2.c's legacy_export lays it out: norms among the matrices, then two tables that nobody reads."""
+    sizes = (4, 2, 2, 2, 1, 3, 5)
+    order = [("token_embedding_table", 12), ("rms_att_weight", 8), *((name, 16) for name in ("wq",) * 2)]
+    order += [*(("wk", 8),) * 2, *(("wv", 8),) * 2, *(("wo", 16),) * 2, ("rms_ffn_weight", 8)]
+    order += [*(("w1", 8),) * 2, *(("w2", 8),) * 2, *(("w3", 8),) * 2, ("rms_final_weight", 4), ("tables", 10)]
+    order += [] if shared else [("wcls", 12)]
+    data, values = struct.pack("<7i", *sizes[:5], 3 if shared else -3, 5), {}
+    for i, (name, count) in enumerate(order):
+        values.setdefault(name, []).append(1.0 + i)
+        data += struct.pack(f"<{count}f", *[1.0 + i] * count)
+    (folder / "legacy.bin").write_bytes(data)
+    config, weights = package.read_checkpoint(folder / "legacy.bin")
+    assert list(vars(config).values())[:7] == list(sizes)
+    assert weights.shared_classifier == shared
+    for name, expected in values.items():
+        if name != "tables":
+            found = [set(array.reshape(-1).tolist()) for array in numbers(getattr(weights, name))]
+            assert set().union(*found) == set(expected), name
+            assert all(len(each) == 1 for each in found), name

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import llama2_ref
 from fuzz.implementation import load
 from fuzz.judge import assert_close, assert_within
-from fuzz.strategies import grids, heads, lengths, numbers
+from fuzz.strategies import grids, heads, lengths, numbers, seeds
 from llama2_fast._bounds.bounded import BoundedKernels, U
 
 fast, ref, bounded = load("llama2_fast.kernels"), llama2_ref.kernels, BoundedKernels()
@@ -142,3 +142,25 @@ def test_swiglu(impl, arrays):
 def test_argmax(impl, x):
     """The same index, ties included: there is nothing to round."""
     assert impl.argmax(np.array(x, np.float32)) == ref.argmax(x)
+
+
+@pytest.mark.kernel("attention")
+@given(heads(), st.sampled_from((4, 16)), st.data())
+def test_attention_s_weights_are_those_of_exact_scores(impl, sizes, size, data):
+    """Scores that no order of summation rounds: what is left is softmax, whose bound shows a scale 1e-6 off.
+
+    q and keys are small whole numbers, the root of the head size is a power of two, and value t is the unit vector t,
+    so that the result holds the weights themselves.
+    """
+    n_heads, n_kv_heads, _ = sizes
+    seen = data.draw(st.integers(1, size), label="seen")
+    rng = np.random.default_rng(data.draw(seeds, label="seed"))
+    q = rng.integers(-8, 9, (n_heads, size)).astype(np.float32)
+    keys = rng.integers(-8, 9, (seen, n_kv_heads, size)).astype(np.float32)
+    values = np.repeat(np.eye(seen, size, dtype=np.float32)[:, None], n_kv_heads, axis=1)
+    result = impl.attention(q.reshape(-1), keys.reshape(seen, -1), values.reshape(seen, -1), n_heads)
+    weights = np.reshape(result, (n_heads, size))
+    shared = keys[:, np.arange(n_heads) // (n_heads // n_kv_heads)]
+    scores = np.einsum("he,the->ht", q, shared) * size**-0.5
+    assert_within(weights[:, :seen], [bounded.softmax(row) for row in scores], "attention")
+    assert not weights[:, seen:].any()

@@ -65,6 +65,7 @@ def test_tokens_of_all_are_accepted(impl, p, coin):
 @example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.25, 0.0)  # the sum of one does not exceed top-p
 @example(np.array([0.25, 0.25, 0.25, 0.25], np.float32), 0.1, 0.99)  # llama2.c's filter keeps none of these
 @example(np.array([0.5, 0.25, 0.25], np.float32), 0.5, 0.75)  # the sum must exceed top-p: two tokens stay
+@example(np.array([0.25, 0.75], np.float32), 1.0, 0.0)  # top-p is off: nothing is sorted
 @example(np.array([0.5, 0.5], np.float32), 1.0, 0.5)  # the coin must lie below the sum: the second token
 def test_tokens_are_equal_on_a_grid(impl, p, topp, coin):
     """No sum rounds here, so that > for >= and < for <= would show; ties go to the lower index."""

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 import llama2_fast
 import llama2_ref
 from fuzz import reproduce
+from fuzz.judge import assert_taps_within
 from fuzz.strategies import models, prompts
+from llama2_fast._bounds.closed import ClosedKernels
 from models import random_twins
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
@@ -37,7 +39,7 @@ def bits(logits):
 
 @given(models(longest=40), st.sampled_from(KINDS), st.integers(1, 5), st.data())
 def test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut(twins, kind, threads, data):
-    tokens = data.draw(prompts(twins.config), label="tokens")
+    tokens = data.draw(prompts(twins.config, any_length=True), label="tokens")
     one = compiled(twins, kind, threads=1)
     whole = one.forward(tokens, one.new_cache(), every=True)
     other, parts = compiled(twins, kind, threads), []
@@ -54,7 +56,8 @@ def test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut(twins, kind, 
 @given(models(longest=24), st.sampled_from(KINDS), st.integers(1, 3), st.data())
 def test_bits_do_not_depend_on_what_else_is_in_the_batch(twins, kind, threads, data):
     """Several sequences, each fed by a schedule of its own: prompts and single steps in any mixture."""
-    sequences = data.draw(st.lists(prompts(twins.config), min_size=1, max_size=5), label="sequences")
+    some = st.lists(prompts(twins.config, any_length=True), min_size=1, max_size=5)
+    sequences = data.draw(some, label="sequences")
     alone, together = compiled(twins, kind, threads=1), compiled(twins, kind, threads)
     expected = [alone.forward(tokens, alone.new_cache(), every=True) for tokens in sequences]
     caches = [together.new_cache() for _ in sequences]
@@ -68,8 +71,10 @@ def test_bits_do_not_depend_on_what_else_is_in_the_batch(twins, kind, threads, d
                 batch.append((i, (tokens[cache.length : cache.length + size], cache)))
         for (i, _), logits in zip(batch, together.forward_batch([part for _, part in batch], True), strict=True):
             found[i].append(logits)
-    for got, want in zip(found, expected, strict=True):
+    last = together.forward_batch([(tokens, together.new_cache()) for tokens in sequences])
+    for got, one, want in zip(found, last, expected, strict=True):
         assert np.array_equal(bits(np.concatenate(got)), bits(want))
+        assert np.array_equal(bits(one), bits(want[-1]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -189,3 +194,42 @@ def ulps(got, exact):
     finite = np.isfinite(rounded)
     assert np.array_equal(np.isinf(got), ~finite)
     return float((np.abs(got[finite] - exact[finite]) / np.spacing(rounded[finite])).max(initial=0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_do_not_depend_on_how_wide_rows_are_cut(kind):
+    """Rows of more columns than a stretch, more tokens than stay in the cache with them, heads of many numbers."""
+    config = Config(144, 2100, 1, 2, 1, 31, 64)
+    twins = random_twins(config, seed=3)
+    tokens = np.random.default_rng(1).integers(0, 31, 40).tolist()
+    one, many = compiled(twins, kind, threads=1), compiled(twins, kind, threads=2)
+    cache, taps = one.new_cache(), llama2_fast.Taps()
+    steps = np.array([one.forward([token], cache, every=True, taps=taps)[0] for token in tokens])
+    assert np.array_equal(bits(many.forward(tokens, many.new_cache(), every=True)), bits(steps))
+    weights = llama2_fast.quantize_weights(twins.fast, kind) if kind else twins.fast
+    assert_taps_within(config, weights, tokens, taps, ClosedKernels())
+
+
+def test_large_scores_in_any_block():
+    """Scores far apart: softmax overflows unless it takes off the greatest, wherever among 64 positions that is."""
+    config = Config(8, 8, 1, 1, 1, 40, 64)
+    twins = random_twins(config, seed=5, kind="large")
+    tokens = np.random.default_rng(2).integers(0, 40, 64).tolist()
+    transformer, taps = compiled(twins, None, threads=1), llama2_fast.Taps()
+    transformer.forward(tokens, transformer.new_cache(), every=True, taps=taps)
+    scores = np.asarray(taps[0, "q"]) @ np.asarray(taps[0, "k"]).T / 8**0.5
+    best = [int(np.argmax(row[: i + 1])) // 16 for i, row in enumerate(scores)]
+    assert scores.max() > 1000
+    assert set(best) == {0, 1, 2, 3}
+    assert_taps_within(config, twins.fast, tokens, taps, ClosedKernels())
+
+
+def test_exp_of_some_float32():
+    """One in 1021 of all numbers whose power is neither 0 nor infinite: the same bound, in a moment."""
+    positive = np.arange(0, np.float32(88.7).view(np.int32), 1021, dtype=np.int32).view(np.float32)
+    negative = -np.arange(0, np.float32(103.9).view(np.int32), 1021, dtype=np.int32).view(np.float32)
+    x = np.concatenate((positive, negative))
+    x = np.concatenate((x, np.zeros(-len(x) % 16, np.float32)))
+    got = np.empty_like(x)
+    library().run_exp(x.ctypes.data, got.ctypes.data, len(x))
+    assert ulps(got, np.exp(x.astype(np.float64))) <= EXP_ULPS

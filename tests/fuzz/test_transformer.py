@@ -13,7 +13,7 @@ from fuzz.judge import assert_close, assert_taps_within
 from fuzz.strategies import models, prompts, seeds
 from llama2_fast._bounds.bounded import SLACK, BoundedKernels
 from llama2_fast._bounds.closed import ClosedKernels
-from models import Twins, random_twins
+from models import Twins, as_views, random_twins
 
 Config = llama2_ref.Config
 
@@ -141,3 +141,20 @@ def test_closed_formulas_and_number_objects_agree(seed):
         value, error = np.array([b.value for b in numbers]), np.array([b.error for b in numbers])
         assert np.all(np.abs(ball.value - value) <= (SLACK - 1) * error), name
         assert np.all((ball.error < 4 * error) & (error < 12 * ball.error)), (name, ball.error / error)
+
+
+@given(seeds, st.lists(st.integers(0, 1), min_size=2, max_size=8))
+def test_a_scale_that_is_off_by_one_part_in_a_million_shows(backend, seed, tokens):
+    """Two tokens, whose values are unit vectors, so that each number of the result is the weight of one of them.
+
+    A head has two numbers, the least there can be: scores, which are large, round three times. With more of them, and
+    with values of any kind, their bound would hide it.
+    """
+    config, rng = Config(2, 2, 1, 1, 1, 2, 8), np.random.default_rng(seed)
+    twins = random_twins(config, seed)
+    fields = vars(twins.fast) | {name: [5 * rng.random((2, 2), np.float32)] for name in ("wq", "wk")}
+    one = np.eye(2, dtype=np.float32)
+    fields |= {"token_embedding_table": one, "wcls": one, "rms_att_weight": np.ones((1, 2), np.float32), "wv": [one]}
+    transformer = llama2_fast.Transformer(config, llama2_fast.Weights(**fields), backend=backend)
+    taps, _ = forward_in_parts(transformer, tokens, [len(tokens)])
+    assert_taps_within(config, as_views(fields), tokens, taps)

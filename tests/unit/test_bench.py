@@ -283,6 +283,8 @@ def test_random_weights(kind: str | None) -> None:
         weights = _shapes.random_weights(Header(1, CONFIG, shared), kind)
         assert weights.shared_classifier == shared
         assert [np.shape(getattr(m, "q", m)) for m in weights.w2] == [(32, 48)] * 2
+        sizes = np.linalg.norm(np.asarray(getattr(weights.wcls, "q", weights.wcls), np.float64), axis=1)
+        assert sizes[1:3].max() < sizes[3:].min() / 2
         transformer = llama2_fast.Transformer(CONFIG, weights, backend="numpy")
         cache, token = transformer.new_cache(), 1
         for _ in range(CONFIG.seq_len):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -457,3 +458,164 @@ def test_a_number_that_is_not_finite_is_reported_as_the_reference_does(kind):
     assert "at position 1" in messages[0]
     assert "token_embedding_table" in messages[0]
     assert messages[0] == messages[1]
+
+
+# ------------------------------------------------------------------------------------------- what only some inputs show
+
+
+def test_a_team_waits_for_everyone():
+    """Each run ends when the slowest has: one after another, since a thread that is late hides behind later ones."""
+    team, done = Team(3), []
+
+    def work(me):
+        if me == slow:
+            time.sleep(0.05)
+            done.append(me)
+
+    for slow in (1, 2):
+        team.run(work, lambda: None)
+        assert done == list(range(1, slow + 1))
+
+
+def test_the_processor_is_the_one_that_is_named(monkeypatch):
+    """numba's settings: a name alone has no more features than that name implies."""
+    from llama2_fast._simd import target
+
+    def asked(**settings):
+        for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        return target.processor.__wrapped__()
+
+    host = asked()
+    assert all(host)
+    assert asked(NUMBA_CPU_NAME="host") == asked(NUMBA_CPU_NAME=host[0]) == host
+    assert asked(NUMBA_CPU_NAME="another") == ("another", "")
+    assert asked(NUMBA_CPU_NAME="another", NUMBA_CPU_FEATURES="+a,+b") == ("another", "+a,+b")
+    assert asked(NUMBA_CPU_FEATURES="+a,-c") == (host[0], "+a,-c")
+    monkeypatch.setattr(target, "processor", lambda: ("another", "+a,+b,-c"))
+    assert target.has("a")
+    assert target.has("a", "b")
+    assert not target.has("a", "c")
+    assert not target.has("ab")
+
+
+def test_no_two_fields_overlap():
+    """A number of the job has eight bytes for itself; one that threads write has a line of the cache."""
+    from llama2_fast._simd import fields as f
+
+    names = [name for name, value in vars(f).items() if isinstance(value, int) and name.isupper()]
+    matrix = ["KIND", "ROWS", "COLS", "WEIGHTS", "SCALES", "GROUPS", "GROUP", "STEPS"]
+    others = ["FLOAT32", "INT8", "INT4", "LANES", "MATRIX_SIZE", "JOB_SIZE", "LAYER_MATRICES", "TAPS_IN_LAYER"]
+    job = [name for name in names if name not in matrix + others]
+    for some, size in ((matrix, f.MATRIX_SIZE), (job, f.JOB_SIZE)):
+        places = sorted(getattr(f, name) for name in some)
+        assert all(b - a >= 8 for a, b in zip(places, [*places[1:], size], strict=True))
+        assert all(place % 8 == 0 for place in places)
+    lines = {getattr(f, name) // 64 for name in ("ARRIVED", "ABORTED", "CLAIMED")}
+    assert len(lines) == 3
+    assert not lines & {getattr(f, name) // 64 for name in job if name not in ("ARRIVED", "ABORTED", "CLAIMED")}
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_int4_groups_larger_than_16_bits_hold(size):
+    """Sums of nibbles have 16 bits for eight steps of four: numbers of the greatest size, all of one sign."""
+    config = Config(64, 64, 1, 2, 2, 31, 16)
+    weights = llama2_fast.quantize_weights(random_twins(config, 1).fast, "int4")
+
+    def extreme(matrix):
+        q = np.where(np.arange(len(matrix.q))[:, None] % 2, 7, -8) * np.ones_like(matrix.q)
+        return llama2_fast.Int4Matrix(q, np.full((len(q), q.shape[1] // size), 2.0**-10, np.float32))
+
+    weights = map_matrices(weights, extreme)
+    weights.token_embedding_table.q[:, ::2] = 7  # all of the same size: quantized to 127 of either sign
+    model, taps = llama2_fast.Transformer(config, weights, backend="simd"), llama2_fast.Taps()
+    model.forward([1, 2, 3, 4, 5], model.new_cache(), every=True, taps=taps)
+    assert_taps_within(config, as_lists(weights), [1, 2, 3, 4, 5], taps)
+
+
+def test_matrices_are_padded_to_whole_vectors():
+    from llama2_fast._simd.packing import pack
+
+    w = np.arange(60, dtype=np.float32).reshape(3, 20)
+    padded = pack(w)
+    assert padded.shape == (3, 20)
+    assert padded.weights.shape == (3, 32)
+    assert np.array_equal(padded.weights[:, :20], w)
+    assert not padded.weights[:, 20:].any()
+    whole = np.ones((3, 32), np.float32)
+    assert pack(whole).weights is whole
+
+
+def test_slabs_are_put_together(monkeypatch):
+    """A matrix that is packed in several parts is that which is packed in one."""
+    from llama2_fast._simd import packing
+
+    matrix = llama2_fast.quantize.quantize_matrix(random_twins(CONFIG, 1).fast.token_embedding_table, "int8")
+    assert len(matrix.q) == 40
+    one = packing.pack(matrix)
+    monkeypatch.setattr(packing, "SLAB", 1)
+    parts = packing.pack(matrix)
+    assert np.array_equal(one.weights, parts.weights)
+    assert np.array_equal(one.scales, parts.scales)
+
+
+def test_a_pass_takes_no_more_than_a_chunk():
+    from llama2_fast._simd.transformer import CHUNK, _passes
+
+    batch = [(range(300), "a"), (range(300), "b"), (range(CHUNK), "c")]
+    passes = list(_passes(batch, every=False))
+    assert [sum(len(tokens) for _, tokens, _, _ in pieces) for pieces in passes] == [CHUNK, CHUNK, 600 - CHUNK]
+    assert [(cache, len(tokens), wanted) for pieces in passes for _, tokens, cache, wanted in pieces] == [
+        *(("a", 300, 1), ("b", CHUNK - 300, 0), ("b", 600 - CHUNK, 1), ("c", 2 * CHUNK - 600, 0), ("c", 600 - CHUNK, 1))
+    ]
+
+
+def with_an_infinity(backend):
+    """An int8 model whose first product is infinite from index 5 on, for token 7 and no other."""
+    twins = random_twins(CONFIG, 1, shared=False)
+    twins.fast.token_embedding_table[:] = 1e-20
+    twins.fast.token_embedding_table[7] = [1e-3] * 5 + [1] * 11
+    twins.fast.rms_att_weight[0] = 3e38
+    weights = vars(llama2_fast.quantize_weights(twins.fast, "int8"))
+    weights |= {"token_embedding_table": twins.fast.token_embedding_table}
+    return llama2_fast.Transformer(CONFIG, llama2_fast.Weights(**weights), backend=backend)
+
+
+def test_the_place_of_a_number_that_is_not_finite_is_told():
+    """The same one by both engines."""
+    said = []
+    for backend in ("numpy", "simd"):
+        model = with_an_infinity(backend)
+        with pytest.raises(llama2_fast.NumericsError) as caught:
+            model.forward([1, 7, 3], model.new_cache())
+        said.append(str(caught.value))
+    assert "got inf at index 5), at position 1" in said[0]
+    assert said[0] == said[1]
+
+
+def test_an_error_does_not_stay_for_the_next_pass():
+    model = with_an_infinity("simd")
+    with pytest.raises(llama2_fast.NumericsError, match="index 5"):
+        model.forward([7], model.new_cache())
+    assert np.isfinite(model.forward([1], model.new_cache())).all()
+
+
+def test_groups_of_several_sizes_run_in_numpy():
+    """Vectors are quantized once for all matrices that share them."""
+    weights = llama2_fast.quantize_weights(random_twins(CONFIG, 1).fast, "int8")
+    other = [llama2_fast.Int8Matrix(m.q, np.repeat(m.scale, 2, axis=1)) for m in weights.wv]
+    assert (weights.wq[0].group_size, other[0].group_size) == (16, 8)
+    weights = llama2_fast.Weights(**(vars(weights) | {"wv": other}))
+    assert llama2_fast.Transformer(CONFIG, weights).backend == "numpy"
+
+
+def test_the_system_s_functions_are_known():
+    """Of a name that LLVM can't find it says nothing, until compiled code calls address 0."""
+    import llvmlite.binding as llvm
+
+    library()
+    names = re.findall(r'"(llama2_twins_\w+)"', (SOURCE / "_simd" / "vectors.py").read_text())
+    assert names
+    assert all(llvm.address_of_symbol(name) for name in names)

@@ -13,7 +13,7 @@ import llama2_fast
 import llama2_ref
 from fuzz.judge import assert_close, assert_taps_within
 from llama2_fast._bounds.closed import ClosedKernels
-from models import random_twins
+from models import random_twins, write_model
 
 CONFIG = llama2_ref.Config(24, 40, 2, 6, 3, 50, 16)
 TWINS = random_twins(CONFIG, seed=3)
@@ -122,7 +122,7 @@ def test_any_number_of_threads_keeps_the_bounds(tmp_path, version, threads):
     _, weights = llama2_fast.read_checkpoint(tmp_path / "model.bin")
     tokens = np.random.default_rng(0).integers(0, 700, 150).tolist()
     taps = llama2_fast.Taps()
-    transformer = llama2_fast.Transformer(config, weights, threads=threads)
+    transformer = llama2_fast.Transformer(config, weights, threads=threads, backend="numpy")
     transformer.forward(tokens, transformer.new_cache(), every=True, taps=taps)
     assert_taps_within(config, weights, tokens, taps, ClosedKernels())
 
@@ -134,7 +134,8 @@ def test_small_parts_are_put_together(monkeypatch, tmp_path):
         llama2_fast.write_checkpoint(tmp_path / "model.bin", CONFIG, TWINS.fast, version)
         weights = llama2_fast.read_checkpoint(tmp_path / "model.bin")[1]
         for threads in (3, 100):
-            transformer, taps = llama2_fast.Transformer(CONFIG, weights, threads=threads), llama2_fast.Taps()
+            transformer = llama2_fast.Transformer(CONFIG, weights, threads=threads, backend="numpy")
+            taps = llama2_fast.Taps()
             cache = transformer.new_cache()
             transformer.forward(TOKENS[:4], cache, every=True, taps=taps)
             transformer.forward(TOKENS[4:], cache, every=True, taps=taps)
@@ -146,7 +147,7 @@ def test_small_parts_are_put_together(monkeypatch, tmp_path):
 def test_a_forked_process_has_threads_of_its_own(tmp_path):
     """Those of its parent do not come along: waiting for them would never end."""
     config = llama2_ref.Config(96, 512, 1, 4, 2, 700, 200)
-    transformer = llama2_fast.Transformer(config, random_twins(config, seed=5).fast, threads=2)
+    transformer = llama2_fast.Transformer(config, random_twins(config, seed=5).fast, threads=2, backend="numpy")
     expected = transformer.forward([5] * 150, transformer.new_cache())
     child = os.fork()
     if not child:
@@ -183,15 +184,16 @@ def test_threads_must_be_positive():
 
 
 @pytest.mark.parametrize("version", [0, 2])
-def test_overflow_in_threads_is_an_error_and_not_a_warning(tmp_path, version):
+def test_overflow_in_threads_is_an_error_and_not_a_warning(tmp_path, version, backend):
     """Numbers grow beyond float32 in attention, products and the gate: nothing but the error is to be seen."""
     config = llama2_ref.Config(96, 512, 2, 4, 2, 700, 200)
     twins = random_twins(config, seed=5, kind="large")
-    for name in ("wv", "wo", "w1", "w3", "w2"):
+    for name in ("wq", "wk", "wv", "wo", "w1", "w3", "w2"):
         for array in getattr(twins.fast, name):
             array *= np.float32(1e30)
     llama2_fast.write_checkpoint(tmp_path / "model.bin", config, twins.fast, version)
-    transformer = llama2_fast.Transformer(*llama2_fast.read_checkpoint(tmp_path / "model.bin"), threads=3)
+    read = llama2_fast.read_checkpoint(tmp_path / "model.bin")
+    transformer = llama2_fast.Transformer(*read, threads=3, backend=backend)
     with pytest.raises(llama2_fast.NumericsError, match="every weight is finite"):
         transformer.forward([5] * 150, transformer.new_cache())
 
@@ -273,3 +275,50 @@ def test_the_cache_holds_what_the_taps_saw(llama2, transformer):
         assert np.array_equal(cache.keys[layer], taps[layer, "k"])
         assert np.array_equal(cache.values[layer], taps[layer, "v"])
     assert_close(np.asarray(cache.keys[0]).shape, np.array([5, 12]), np.zeros(2))
+
+
+def test_a_prompt_may_be_a_whole_number_of_chunks(backend):
+    """The last token of the last full chunk is the last token of all."""
+    from llama2_fast.transformer import CHUNK
+
+    config = llama2_ref.Config(4, 4, 1, 1, 1, 7, CHUNK + 1)
+    weights = random_twins(config, seed=1).fast
+    model = llama2_fast.Transformer(config, weights, backend=backend)
+    tokens = [i % 7 for i in range(CHUNK)]
+    taps, cache = llama2_fast.Taps(), model.new_cache()
+    last = model.forward(tokens, cache, taps=taps)
+    assert cache.length == CHUNK
+    assert np.array_equal(last, taps[1, "logits"][0])
+    assert_taps_within(config, weights, tokens, taps, ClosedKernels(), every=False)
+
+
+def test_taps_keep_copies():
+    """What is recorded stays as it was, whatever becomes of the buffer."""
+    taps, buffer = llama2_fast.Taps(), np.ones((2, 3), np.float32)
+    assert taps.record(0, "q", buffer) is buffer
+    buffer[:] = 7
+    assert np.array_equal(taps[0, "q"], np.ones((2, 3)))
+    taps.record(0, "q", buffer[:1])
+    assert np.array_equal(taps[0, "q"], [[1, 1, 1], [1, 1, 1], [7, 7, 7]])
+
+
+def test_load_passes_its_options_on(tmp_path):
+    path = write_model(tmp_path, llama2_ref.Config(8, 8, 1, 2, 1, 300, 16))
+    (tmp_path / "tokenizer.bin").rename(tmp_path / "other.bin")
+    model = llama2_fast.load(path, tmp_path / "other.bin", "int8", threads=3, backend="numpy")
+    assert (model.transformer.backend, model.transformer._team.threads) == ("numpy", 3)
+    assert isinstance(model.transformer.weights.wq[0], llama2_fast.Int8Matrix)
+    with pytest.raises(llama2_fast.ConfigError, match="cuda"):
+        llama2_fast.load(path, tmp_path / "other.bin", backend="cuda")
+
+
+@pytest.mark.parametrize("kernels", [llama2_fast.kernels, llama2_ref.kernels], ids=["own", "others"])
+def test_many_queries_see_what_was_in_the_cache(kernels):
+    """More of them than share a product, by kernels of numpy or by those of others."""
+    config = llama2_ref.Config(4, 4, 1, 2, 1, 7, 120)
+    weights, tokens = random_twins(config, seed=1).fast, [i * i % 7 for i in range(110)]
+    model, taps = llama2_fast.Transformer(config, weights, kernels, backend="numpy"), llama2_fast.Taps()
+    cache = model.new_cache()
+    for part in (tokens[:20], tokens[20:]):
+        model.forward(part, cache, every=True, taps=taps)
+    assert_taps_within(config, weights, tokens, taps, ClosedKernels())
