@@ -19,6 +19,7 @@ from fuzz.topp import topp_accept
 from llama2_fast._bounds.bounded import ETA, SLACK, Bounded, BoundedKernels
 from llama2_fast._bounds.closed import Ball, ClosedKernels
 from llama2_fast._bounds.compare import compare
+from llama2_fast._bounds.taps import compare_taps
 from llama2_ref.quantize import quantize_weights
 from models import random_twins
 
@@ -354,3 +355,33 @@ def test_errors_of_probabilities_widen_what_is_accepted():
     assert np.flatnonzero(topp_accept(p, 0.0, 0.51, np.array([0.02, 0, 0]))).tolist() == [0, 1]
     assert np.flatnonzero(topp_accept(p, 0.9, 0.1, np.full(3, 0.11))).tolist() == [0, 1]  # may change places
     assert np.flatnonzero(topp_accept(p, 0.9, 0.1, np.full(3, 0.01))).tolist() == [0]
+
+
+# --------------------------------------------------------------------------------------------------------------- bounds
+
+
+def test_nothing_is_promised_where_float32_overflows():
+    """On both sides of the largest float32 number, and by either derivation of the bounds."""
+    large = np.full(1, 2e38, np.float32)
+    for kernels in (BoundedKernels(), ClosedKernels()):
+        assert_within(np.array([np.inf]), kernels.add(large, large))
+        with pytest.raises(AssertionError):
+            assert_within(np.array([np.inf]), kernels.add(large, large / 2))
+
+
+def test_nothing_is_promised_where_a_divisor_may_be_zero():
+    assert np.isinf((Bounded(1.0) / Bounded(0.5, 0.5)).error)
+    assert np.isfinite((Bounded(1.0) / Bounded(0.5, 0.25)).error)
+
+
+def test_a_bound_is_that_of_its_own_step(recorded):
+    """The check goes on from what was recorded, so that bounds of later layers are as narrow as those of earlier."""
+    kernels, weights, taps = recorded
+    bounds = {0: 0.0, 1: 0.0}
+
+    def found(layer, name, token, comparison):
+        if name == "x1":
+            bounds[layer] = max(bounds[layer], comparison.bound)
+
+    compare_taps(CONFIG, weights, TOKENS, taps, found, kernels)
+    assert 0 < bounds[1] < 10 * bounds[0]

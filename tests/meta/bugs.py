@@ -1,0 +1,713 @@
+"""The planted bugs: mistakes that people make in such programs, each with the test that must notice it.
+
+A bug is a place in the source where one text is replaced by another. `planting` does that, in a copy. To add one, write
+a line below the module in which it lives: a name, the test, and {the right text: the wrong one}; the right text must
+stand once in the file. It must change what the module does: what no test could ever notice is no bug.
+
+Every module of llama2_fast that has logic of its own is here. `__init__`, `chat`, `cli`, `config`, `errors`, `generate`
+and `weights` have none: they only take names from elsewhere. What both packages share is planted in llama2_ref, where
+no test that compares the two could notice: another judge must.
+"""
+
+from meta.planting import Bug
+
+Row = tuple[str, str, dict[str, str]]  # name, test, {right text: wrong text}
+
+KERNELS, QUANTIZE, SAMPLER = "fuzz/test_kernels.py::", "fuzz/test_quantize.py::", "fuzz/test_sampler.py::"
+TOKENIZER, FILES, MODELS = "fuzz/test_tokenizer.py::", "fuzz/test_checkpoint.py::", "fuzz/test_transformer.py::"
+BITS, ENGINE, UNIT = "fuzz/test_simd.py::", "unit/test_simd.py::", "unit/test_transformer.py::"
+PEERS, BENCH, BAD, CHAT = (f"unit/test_{name}.py::" for name in ("peer_bugs", "bench", "bad_input", "chat"))
+JUDGE, GENERATE = "meta/test_judge.py::", "unit/test_generate.py::"
+
+EXACT_RMSNORM = KERNELS + "test_rmsnorm_sums_in_float64"
+MANY_QUERIES = KERNELS + "test_attention_of_many_queries_is_causal"
+INT8_BITS = QUANTIZE + "test_quantize_is_equal_bit_for_bit"
+INT4_BITS = QUANTIZE + "test_quantize_int4_is_equal_bit_for_bit_and_errs_by_half_a_step"
+GRID = SAMPLER + "test_tokens_are_equal_on_a_grid"
+ENCODING = TOKENIZER + "test_encoding_is_equal"
+BUFFERS = MODELS + "test_every_buffer_keeps_its_bound[numpy]"
+SIMD_BUFFERS = MODELS + "test_every_buffer_keeps_its_bound[simd]"
+NUMPY_INT8 = MODELS + "test_every_buffer_of_a_quantized_model_keeps_its_bound[numpy-int8]"
+SIMD_INT8 = MODELS + "test_every_buffer_of_a_quantized_model_keeps_its_bound[simd-int8]"
+SIMD_INT4 = MODELS + "test_every_buffer_of_a_quantized_model_keeps_its_bound[simd-int4]"
+REAL_SIZES = MODELS + "test_every_buffer_keeps_its_bound_at_real_sizes"
+FIXED_BITS = BITS + "test_every_machine_finds_these_bits[None]"
+THREADS_AND_CUTS = BITS + "test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut"
+BATCHES = BITS + "test_bits_do_not_depend_on_what_else_is_in_the_batch"
+TILES = BITS + "test_bits_do_not_depend_on_tiles[None]"
+WIDE_ROWS = BITS + "test_bits_do_not_depend_on_how_wide_rows_are_cut[None]"
+
+
+def of(file: str, *rows: Row, needs: str = "") -> list[Bug]:
+    """The bugs of one module."""
+    return [Bug(name, file, tuple(edits.items()), test, needs) for name, test, edits in rows]
+
+
+# ----------------------------------------------------------------------------------------------------------- arithmetic
+
+ARITHMETIC = [
+    *of(
+        "llama2_fast/kernels.py",
+        ("matmul drops the last column", KERNELS + "test_matmul_is_exact_on_a_grid",
+         {"matrix @ vectors.reshape(-1)": "matrix[:, :-1] @ vectors.reshape(-1)[:-1]"}),
+        ("matmul starts at column 1", KERNELS + "test_matmul",
+         {"matrix @ vectors.reshape(-1)": "matrix[:, 1:] @ vectors.reshape(-1)[1:]"}),
+        ("matmul rounds its inputs to half precision", KERNELS + "test_matmul",
+         {"matrix @ vectors.reshape(-1)": "(matrix.astype(np.float16) @ vectors.reshape(-1)).astype(np.float32)"}),
+        ("matmul is off by one part in a million", KERNELS + "test_matmul",
+         {"matrix @ vectors.reshape(-1)": "matrix @ (vectors.reshape(-1) * np.float32(1 + 1e-6))"}),
+        ("many vectors come out in reverse order", KERNELS + "test_matmul_of_many_vectors",
+         {"many: Array = vectors @ matrix.T": "many: Array = vectors[::-1] @ matrix.T"}),
+        ("add subtracts", KERNELS + "test_add", {"return a + b": "return a - b"}),
+        ("rmsnorm without eps", EXACT_RMSNORM, {"/ wide.shape[-1] + eps) ** -0.5": "/ wide.shape[-1]) ** -0.5"}),
+        ("rmsnorm with a fixed eps", EXACT_RMSNORM, {"wide.shape[-1] + eps)": "wide.shape[-1] + 1e-5)"}),
+        ("rmsnorm adds eps to the root", KERNELS + "test_rmsnorm",
+         {"(np.vecdot(wide, wide) / wide.shape[-1] + eps) ** -0.5":
+          "1 / ((np.vecdot(wide, wide) / wide.shape[-1]) ** 0.5 + eps)"}),
+        ("rmsnorm divides by n - 1", KERNELS + "test_rmsnorm",
+         {"/ wide.shape[-1] + eps": "/ max(1, wide.shape[-1] - 1) + eps"}),
+        ("rmsnorm without its weights", KERNELS + "test_rmsnorm", {"out *= weight": "out *= 1"}),
+        ("rmsnorm sums in float32", EXACT_RMSNORM, {"vectors.astype(np.float64)": "vectors.astype(np.float32)"}),
+        ("rope turns the other way", KERNELS + "test_rope",
+         {"turn.real, turn.imag = c, s": "turn.real, turn.imag = c, -s"}),
+        ("rope pairs the halves of a head", KERNELS + "test_rope",
+         {"pairs = np.ascontiguousarray(vectors).view(np.complex64)":
+          "halves = vectors.reshape(*vectors.shape[:-1], -1, 2, c.shape[-1])",
+          "turned = pairs.reshape(*vectors.shape[:-1], -1, c.shape[-1]) * turn[..., None, :]":
+          "turned = (halves[..., 0, :] + 1j * halves[..., 1, :]) * turn[..., None, :]",
+          "out: Array = turned.view(np.float32)": "out: Array = np.stack((turned.real, turned.imag), -2)"}),
+        ("rope counts positions from 1", KERNELS + "test_rope_table",
+         {"np.asarray(position, np.float64)": "np.asarray(position, np.float64) + 1"}),
+        ("rope makes its angles in float32", KERNELS + "test_rope_table",
+         {"np.multiply.outer(np.asarray(position, np.float64), theta **":
+          "np.multiply.outer(np.asarray(position, np.float32), np.float32(theta) **",
+          "(-np.arange(0, head_size, 2) / head_size)":
+          "(-np.arange(0, head_size, 2, dtype=np.float32) / np.float32(head_size))"}),
+        ("rope's frequencies fall twice as fast", KERNELS + "test_rope_table",
+         {"(-np.arange(0, head_size, 2) / head_size)": "(-np.arange(0, head_size, 2) / (head_size // 2))"}),
+        ("softmax takes off no maximum", KERNELS + "test_softmax",
+         {"logits - logits.max(-1, keepdims=True)": "logits.copy()"}),
+        ("softmax takes off the first number", KERNELS + "test_softmax",
+         {"logits - logits.max(-1, keepdims=True)": "logits - logits[..., :1]"}),
+        ("query heads are dealt out in turn", KERNELS + "test_attention",
+         {"query.reshape(count, -1, group, size).transpose(1, 2, 0, 3)":
+          "query.reshape(count, group, -1, size).transpose(2, 1, 0, 3)"}),
+        ("attention without scale", KERNELS + "test_attention", {"query * np.float32(size**-0.5)": "query * 1"}),
+        ("attention scales by 1 / E", KERNELS + "test_attention", {"size**-0.5": "size**-1.0"}),
+        ("attention scales by the root of D", KERNELS + "test_attention",
+         {"np.float32(size**-0.5)": "np.float32(query.shape[-1] ** -0.5)"}),
+        ("attention's scale is off by one part in a million",
+         KERNELS + "test_attention_s_weights_are_those_of_exact_scores",
+         {"np.float32(size**-0.5)": "np.float32(size**-0.5 * (1 + 1e-6))"}),
+        ("a query sees the key behind its own", MANY_QUERIES, {"> own[:, None]": "> own[:, None] + 1"}),
+        ("a query does not see its own key", MANY_QUERIES, {"> own[:, None]": ">= np.maximum(own, 1)[:, None]"}),
+        ("the mask forgets what was in the cache", MANY_QUERIES,
+         {"own = np.arange(length - count, length)": "own = np.arange(count)"}),
+        ("silu takes exp of x, which overflows", KERNELS + "test_silu",
+         {"e: Array = np.abs(gate)": "e: Array = -gate"}),
+        ("swiglu takes its arguments in the other order", KERNELS + "test_swiglu",
+         {"out = silu(a)": "out = silu(b)",
+          "out *= b": "out *= a"}),
+        ("argmax takes the last of equals", KERNELS + "test_argmax",
+         {"int(np.argmax(x))": "len(x) - 1 - int(np.argmax(np.asarray(x)[::-1]))"}),
+        ("argmax begins with 0", KERNELS + "test_argmax", {"np.argmax(x)": "np.argmax(np.maximum(x, 0))"}),
+    ),
+    *of(
+        "llama2_fast/quantize.py",
+        ("int8 truncates", INT8_BITS, {"q = np.rint(groups": "q = np.trunc(groups"}),
+        ("int8 rounds half away from zero", INT8_BITS,
+         {"q = np.rint(groups / divisor[..., None])":
+          "q = np.copysign(np.floor(np.abs(groups / divisor[..., None]) + np.float32(0.5)), groups)"}),
+        ("int8 multiplies by the reciprocal", INT8_BITS,
+         {"q = np.rint(groups / divisor[..., None])": "q = np.rint(groups * (1 / divisor)[..., None])"}),
+        ("int8 knows no smallest maximum", INT8_BITS,
+         {"np.where(peak < SMALLEST_MAXIMUM, np.float32(0), peak / np.float32(Q_MAX))": "peak / np.float32(Q_MAX)"}),
+        ("int8 divides by 128", INT8_BITS, {"peak / np.float32(Q_MAX)": "peak / np.float32(Q_MAX + 1)"}),
+        ("int4 never takes -8", INT4_BITS, {"[..., None]), INT4_MIN, INT4_MAX)": "[..., None]), -INT4_MAX, INT4_MAX)"}),
+        ("int4 lets 8 wrap", INT4_BITS, {"[..., None]), INT4_MIN, INT4_MAX)": "[..., None]), INT4_MIN, -INT4_MIN)"}),
+        ("int4 scales have no sign", INT4_BITS,
+         {"(peak / np.float32(INT4_MIN))": "(np.abs(peak) / np.float32(-INT4_MIN))"}),
+        ("int4 scales stay float32", INT4_BITS, {".astype(np.float16).astype(np.float32)": ".astype(np.float32)"}),
+        ("int4 takes the last of equal peaks", INT4_BITS,
+         {"np.abs(groups).argmax(-1, keepdims=True)":
+          "group_size - 1 - np.abs(groups[..., ::-1]).argmax(-1, keepdims=True)"}),
+        ("int8 products take the scale of the next group", QUANTIZE + "test_matmul_int8",
+         {"np.vecdot(sums * w_scale, x_scale[0])": "np.vecdot(sums * np.roll(w_scale, 1, -1), x_scale[0])"}),
+        ("int8 products of many vectors forget the scale of x", QUANTIZE + "test_matmul_int8",
+         {"    sums *= x_scale.T[:, :, None]\n": ""}),
+        ("int8 sums wrap at 16 bits", QUANTIZE + "test_integer_sums_are_exact_in_large_groups[1-1033]",
+         {"np.float32 if size <= LARGEST_FLOAT32_GROUP else np.float64": "np.int16"}),
+        ("int8 sums go through float32 in large groups",
+         QUANTIZE + "test_integer_sums_are_exact_in_large_groups[3-40001]",
+         {"2**24 // (128 * Q_MAX)": "2**24 // Q_MAX"}),
+        ("the last block of rows is left out", QUANTIZE + "test_blocks_of_rows_are_put_together",
+         {"range(0, len(w_q), rows)": "range(0, len(w_q) - rows + 1, rows)"}),
+        ("weights are quantized in one group a row", QUANTIZE + "test_weights_are_quantized_alike[int4]",
+         {"matrix_group_size(cols, kind)\n    q, scale": "cols\n    q, scale"}),
+    ),
+    *of(
+        "llama2_fast/sampler.py",
+        ("top-p keeps one token too few", GRID,
+         {'kept = min(int(np.searchsorted(sums, topp, side="right")) + 1, len(sums))':
+          'kept = max(1, int(np.searchsorted(sums, topp, side="right")))'}),
+        ("top-p ends where the sum reaches p", GRID,
+         {'np.searchsorted(sums, topp, side="right")': 'np.searchsorted(sums, topp, side="left")'}),
+        ("top-p filters as llama2.c does", GRID,
+         {"(wide.sum() - topp) / len(wide) * (1 - 1e-3)": "(1 - topp) / max(1, len(wide) - 1)"}),
+        ("ties go to the higher index", GRID,
+         {'candidates[np.argsort(-wide[candidates], kind="stable")]':
+          'candidates[np.argsort(wide[candidates], kind="stable")[::-1]]'}),
+        ("the coin is not scaled to what is kept", GRID, {"coin * sums[kept - 1]": "coin"}),
+        ("a coin may equal the running sum", GRID,
+         {'np.searchsorted(sums, coin, side="right")': 'np.searchsorted(sums, coin, side="left")'}),
+        ("top-p of 1 still sorts", GRID, {"if not 0 < topp < 1:": "if not 0 < topp <= 1:"}),
+        ("the temperature multiplies", SAMPLER + "test_samplers_draw_accepted_tokens",
+         {"/ np.float64(self.temperature)": "* np.float64(self.temperature)"}),
+        ("the temperature becomes float32", SAMPLER + "test_samplers_draw_accepted_tokens",
+         {"/ np.float64(self.temperature)": "/ np.float32(self.temperature)"}),
+        ("infinity passes for a logit", GENERATE + "test_bad_logits_are_named[llama2_fast-0.0]",
+         {"np.isnan(logits) | np.isposinf(logits)": "np.isnan(logits)"}),
+    ),
+]  # fmt: skip
+
+# ----------------------------------------------------------------------------------------------------------------- text
+
+TEXT = [
+    *of(
+        "llama2_fast/tokenizer.py",
+        ("the rightmost of equal pairs is joined", ENCODING,
+         {"(-self.scores[joined], i, joined": "(-self.scores[joined], -i, joined",
+          "_, i, joined, left, right = heappop(heap)":
+          "_, i, joined, left, right = heappop(heap)\n            i = -i"}),
+        ("the lowest score is joined first", ENCODING, {"(-self.scores[joined], i": "(self.scores[joined], i"}),
+        ("the first pair is joined, whatever its score", ENCODING, {"(-self.scores[joined], i": "(0.0, i"}),
+        ("a pair whose right half is gone is joined", ENCODING,
+         {"if ids[i] != left or ids[j] != right:": "if ids[i] != left:"}),
+        ("a join never meets its left neighbour", ENCODING,
+         {"                self._push(heap, before[i], ids[before[i]], joined)": "                pass"}),
+        ("the list is not mended on its left", ENCODING, {"            before[after[i]] = i\n": ""}),
+        ("texts are cut at every space", ENCODING,
+         {"if text[i - 1 : i + 1] not in self._neighbours:": 'if text[i] == " ":'}),
+        ("parts are remembered by how they begin", ENCODING,
+         {"self._remembered.get(part)": "self._remembered.get(part[:1])",
+          "self._remembered[part] = ids": "self._remembered[part[:1]] = ids"}),
+    ),
+    *of(
+        "llama2_ref/tokenizer.py",
+        ("bytes are 3 and up in any vocabulary",
+         PEERS + "test_b12_bytes_beyond_the_vocabulary_are_unknown[llama2_fast]",
+         {"self._token_of_byte.get(byte, UNK)": "FIRST_BYTE + byte"}),
+        ("of equal tokens the last counts", PEERS + "test_of_equal_tokens_the_first_counts[llama2_fast]",
+         {"reversed(list(enumerate(self.tokens)))": "enumerate(self.tokens)"}),
+        ("bytes join", PEERS + "test_bytes_do_not_join_and_special_tokens_are_not_found_by_their_text[llama2_fast]",
+         {" or left in self.byte_of or right in self.byte_of": ""}),
+        ("no space is put in front of a text", TOKENIZER + "test_decoding_undoes_encoding",
+         {'self._encode(" " + text)': "self._encode(text)"}),
+        ("each byte becomes text by itself", TOKENIZER + "test_bytes_are_joined_before_they_become_text",
+         {"yield utf8.decode(self._text(token, previous))":
+          'yield self._text(token, previous).decode(errors="replace")'}),
+        ("every token loses its leading space", TOKENIZER + "test_decoding_undoes_encoding",
+         {"if previous == BOS and text.startswith": "if text.startswith"}),
+        ("scores and lengths are swapped in a file", TOKENIZER + "test_files_are_read_as_they_were_written",
+         {'score, length = struct.unpack_from("<fi", data, offset)':
+          'length, score = struct.unpack_from("<if", data, offset)'}),
+    ),
+    *of(
+        "llama2_ref/sampler.py",
+        ("the generator is shifted by 26", SAMPLER + "test_coins_are_those_of_llama2_c",
+         {"state >> 27": "state >> 26"}),
+        ("a coin has 32 bits", SAMPLER + "test_coins_are_those_of_llama2_c", {">> 40) / 2**24": ">> 32) / 2**32"}),
+    ),
+    *of(
+        "llama2_ref/generate.py",
+        ("EOS is text like any other", GENERATE + "test_bos_and_eos_end_a_text[llama2_fast-2]",
+         {"while token not in (BOS, EOS):": "while token != BOS:"}),
+        ("steps are counted without BOS", GENERATE + "test_steps_are_positions[llama2_fast-5-6]",
+         {"if len(self.tokens) > self._end:": "if len(self.tokens) > self._end + 1:"}),
+    ),
+    *of(
+        "llama2_ref/chat.py",
+        ("an answer does not end with EOS", CHAT + "test_the_format[llama2_fast]",
+         {"bos=False, eos=True": "bos=False"}),
+        ("the system message stands in every question",
+         CHAT + "test_a_conversation_reads_only_what_is_new[llama2_fast]",
+         {"[*self._last.tokens, EOS]": "[*self._last.tokens]"}),
+    ),
+    *of(
+        "llama2_fast/model.py",
+        ("a tokenizer may be of any size", BAD + "test_tokenizer_of_another_checkpoint[llama2_fast-299]",
+         {"Tokenizer.read(vocabulary, config.vocab_size)": "Tokenizer.read(vocabulary)"}),
+        ("the backend that is asked for is not passed on", UNIT + "test_load_passes_its_options_on",
+         {"backend=backend, quantize=quantize": "quantize=quantize"}),
+        ("the tokenizer that is named is not used", UNIT + "test_load_passes_its_options_on",
+         {"if tokenizer is None else tokenizer": "if tokenizer is None or True else tokenizer"}),
+    ),
+]  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+CHECKPOINTS = [
+    *of(
+        "llama2_fast/checkpoint.py",
+        ("scales are read from where the numbers begin", FILES + "test_round_trip",
+         {"rows * cols // group_size, start + rows * cols)": "rows * cols // group_size, start)"}),
+        ("groups that span rows are taken for others", FILES + "test_groups_that_span_rows_are_read_by_their_numbers",
+         {"if cols % group_size:": "if rows * cols % group_size:"}),
+        ("scales are written among the numbers", FILES + "test_large_tensors_are_written_in_parts[2]",
+         {"scales.append(scale.tobytes())\n            yield q.tobytes()":
+          "yield q.tobytes()\n            yield scale.tobytes()"}),
+        ("groups of another size are written as they are",
+         FILES + "test_int8_weights_with_other_groups_are_grouped_anew[llama2_fast]",
+         {" and matrix.group_size == group_size:": ":"}),
+        ("the rows left over by whole parts are not written", FILES + "test_large_tensors_are_written_in_parts[1]",
+         {"else len(matrix), step)": "else len(matrix) - step + 1, step)"}),
+    ),
+    *of(
+        "llama2_ref/_format.py",
+        ("heads and key/value heads are swapped in a header", FILES + "test_round_trip",
+         {"dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = struct":
+          "dim, hidden_dim, n_layers, n_kv_heads, n_heads, vocab_size, seq_len = struct"}),
+        ("vocabulary and context are swapped, read and written",
+         FILES + "test_tensors_come_in_llama2_c_s_order[llama2_fast-1]",
+         {"c.n_kv_heads, c.vocab_size, c.seq_len]": "c.n_kv_heads, c.seq_len, c.vocab_size]",
+          "header = Header(version, Config(*sizes), bool(shared), group_size)":
+          "header = Header(version, Config(*sizes[:5], sizes[6], sizes[5]), bool(shared), group_size)"}),
+        ("offsets wrap at 32 bits", FILES + "test_tensors_beyond_four_gigabytes_are_found[llama2_fast]",
+         {"rows, cols, offset, self.quantized(name))": "rows, cols, offset & 0xFFFFFFFF, self.quantized(name))"}),
+        ("w2 and w3 come in the other order", FILES + "test_tensors_come_in_llama2_c_s_order[llama2_fast-1]",
+         {'FEED_FORWARD = ("w1", "w2", "w3")': 'FEED_FORWARD = ("w1", "w3", "w2")'}),
+        ("a negative vocabulary size means shared",
+         FILES + "test_version_0_is_read_number_by_number[llama2_fast-False]",
+         {"shared_classifier=vocab_size > 0": "shared_classifier=vocab_size < 0",
+          "1 if self.shared_classifier else -1": "-1 if self.shared_classifier else 1"}),
+        ("the unused tables of version 0 are not skipped",
+         FILES + "test_version_0_is_read_number_by_number[llama2_fast-False]",
+         {'*NORMS_IN_PLACE, "rms_final_weight", ROPE_TABLES, "wcls"': '*NORMS_IN_PLACE, "rms_final_weight", "wcls"'}),
+        ("the group size is read one byte early", FILES + "test_round_trip",
+         {'struct.unpack_from("<i", start, 37)': 'struct.unpack_from("<i", start, 36)'}),
+        ("what follows the last tensor is not looked at",
+         BAD + "test_checkpoint_with_something_behind_it[llama2_fast-more1-1]",
+         {"if header.file_bytes() != file_bytes:": "if header.file_bytes() > file_bytes:"}),
+        ("the group size need not divide hidden_dim", FILES + "test_the_group_size_divides_rows",
+         {"gcd(config.dim, config.hidden_dim)": "config.dim"}),
+    ),
+    *of(
+        "llama2_ref/_files.py",
+        ("a file that is replaced becomes readable for all",
+         FILES + "test_a_file_that_is_replaced_hands_on_its_permissions",
+         {"                shutil.copymode(target, beside)": "                pass"}),
+    ),
+]  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------------ models on numpy
+
+WHOLE_MODELS = [
+    *of(
+        "llama2_fast/transformer.py",
+        ("w1 and w3 are swapped", BUFFERS, {"(w.w1[layer], w.w3[layer])": "(w.w3[layer], w.w1[layer])"}),
+        ("wq is taken for wo", BUFFERS, {"(w.wo[layer],)": "(w.wq[layer],)"}),
+        ("the norms of a layer are swapped", BUFFERS,
+         {"w.rms_att_weight[layer]": "w.rms_ffn_weight[layer]",
+          "w.rms_ffn_weight[layer]": "w.rms_att_weight[layer]"}),
+        ("the residual is left out", BUFFERS, {'"x1", k.add(x, product)': '"x1", product'}),
+        ("the classifier is always the embedding table", BUFFERS, {"(w.wcls,)": "(w.token_embedding_table,)"}),
+        ("positions begin anew with every part of a prompt", BUFFERS,
+         {"np.arange(cache.length, cache.length + len(tokens))": "np.arange(len(tokens))"}),
+        ("the last token of each part leaves a stale row in the cache", BUFFERS,
+         {"self._rows[1, layer, position:end] = key, value":
+          "self._rows[1, layer, position:end - 1] = key, value[:-1]"}),
+        ("the cache forgets what it holds when it grows", BUFFERS,
+         {"            grown[:, :, : self._rows.shape[2]] = self._rows\n": ""}),
+        ("a block of queries does not see what was in the cache",
+         UNIT + "test_many_queries_see_what_was_in_the_cache[own]",
+         {"seen = before + min(start": "seen = min(start",
+          "out, before = np.empty_like(query), len(keys) - len(query)": "out = np.empty_like(query)"}),
+        ("the last block of queries is left out", UNIT + "test_any_number_of_threads_keeps_the_bounds[0-1]",
+         {"for start in range(0, len(query), QUERIES)]": "for start in range(0, len(query) - QUERIES, QUERIES)]"}),
+        ("a prompt of whole chunks has no last one", UNIT + "test_a_prompt_may_be_a_whole_number_of_chunks[numpy]",
+         {"start + CHUNK >= len(tokens)": "start + CHUNK > len(tokens)"}),
+        ("scales of an int8 embedding are those of the first rows", NUMPY_INT8,
+         {"table.q[rows], table.scale[rows]": "table.q[rows], table.scale[: len(rows)]"}),
+        ("taps keep what later steps overwrite", UNIT + "test_taps_keep_copies",
+         {"value.copy() if earlier is None": "value if earlier is None"}),
+        ("the first weight that is not finite is looked for in q",
+         BAD + "test_scale_that_is_not_finite_is_named[llama2_fast-wq-inf]",
+         {"item.scale if isinstance(item, Int8Matrix)": "item.q if isinstance(item, Int8Matrix)"}),
+    ),
+    *of(
+        "llama2_fast/_rowwise.py",
+        ("kernels of others see one key too few", UNIT + "test_many_queries_see_what_was_in_the_cache[others]",
+         {"before = len(keys) - len(q) + 1": "before = max(1, len(keys) - len(q))"}),
+        ("kernels of others get every row of scales", UNIT + "test_int8_kernels_can_be_exchanged",
+         {"(self._kernels.dequantize_int8(*rows) for rows in zip(q, scale, strict=True))":
+          "(self._kernels.dequantize_int8(row, scale[0]) for row in q)"}),
+    ),
+    *of(
+        "llama2_fast/_threads.py",
+        ("the last remainder of a split is dropped", UNIT + "test_small_parts_are_put_together",
+         {"slice(length * i // parts, length * (i + 1) // parts)":
+          "slice(length // parts * i, length // parts * (i + 1))"}),
+        ("errors of other threads are lost", UNIT + "test_an_error_in_a_thread_comes_through",
+         {"            future.result()": "            future.exception()"}),
+        ("threads do not know of numpy's settings",
+         UNIT + "test_overflow_in_threads_is_an_error_and_not_a_warning[numpy-0]",
+         {"self._pool.submit(copy_context().run, task)": "self._pool.submit(task)"}),
+        ("a forked process waits for threads of its parent", UNIT + "test_a_forked_process_has_threads_of_its_own",
+         {"if self._pool is None or self._process != os.getpid():": "if self._pool is None:"}),
+        ("the first task runs twice", UNIT + "test_an_error_in_a_thread_comes_through",
+         {"for task in tasks[1:]]": "for task in tasks]"}),
+    ),
+]  # fmt: skip
+
+ENGINES = of(
+    "llama2_fast/_backend.py",
+    ("the environment overrules the argument", ENGINE + "test_the_environment_chooses_where_nobody_else_does",
+     {'asked or os.environ.get("LLAMA2_BACKEND")': 'os.environ.get("LLAMA2_BACKEND") or asked'}),
+    ("group sizes may differ in what shares its vectors", ENGINE + "test_groups_of_several_sizes_run_in_numpy",
+     {"(type(matrix), matrix.group_size)": "(type(matrix), 0)"}),
+    ("only the first layer is looked at", ENGINE + "test_weights_of_several_kinds_run_in_numpy",
+     {"for layer in range(len(weights.wq)):": "for layer in range(0):"}),
+    ("kernels of others are not used", ENGINE + "test_other_kernels_run_in_numpy",
+     {"if not own_kernels:": "if own_kernels is None:"}),
+    needs="numba",
+)  # fmt: skip
+
+# --------------------------------------------------------------------------------------------------------- measurements
+
+MEASUREMENTS = [
+    *of(
+        "llama2_fast/bench.py",
+        ("scales of int8 groups are counted as two bytes", BENCH + "test_bytes_per_token",
+         {"each = 1 + 4 / group": "each = 1 + 2 / group"}),
+        ("the first rate of a program counts", BENCH + "test_rates_are_found",
+         {"found[-1][0] or found[-1][1]": "found[0][0] or found[0][1]"}),
+        ("the slowest round is the best", BENCH + "test_best_and_median_of_rounds",
+         {"(min if name in": "(max if name in"}),
+        ("more tokens than the context holds", BENCH + "test_no_more_tokens_than_the_context_holds",
+         {"min(args.prompt, model.header.config.seq_len)": "max(args.prompt, model.header.config.seq_len)"}),
+    ),
+    *of(
+        "llama2_fast/_measure.py",
+        ("peak memory is told in kilobytes", BENCH + "test_peak_memory_is_this_process_s_own",
+         {"int(line.split()[1]) * 1024": "int(line.split()[1])"}),
+        ("matrices of one buffer stay in the cache", BENCH + "test_weights_in_memory_are_all_there[numpy-int8]",
+         {'own_copies(weights) if backend == "numpy" else weights': "weights"}),
+    ),
+    *of(
+        "llama2_fast/_shapes.py",
+        ("BOS may be the likeliest token", BENCH + "test_random_weights", {"        numbers[ends] /= 100\n": ""}),
+        ("large shapes share their classifier, too", BENCH + "test_shapes_have_the_sizes_of_their_names",
+         {'name.startswith("stories")': 'name.startswith(("stories", "7B"))'}),
+    ),
+    *of(
+        "llama2_fast/__main__.py",
+        ("the exit code is lost", BAD + "test_missing_file_in_a_process_of_its_own[llama2_fast]",
+         {"sys.exit(code)": "sys.exit()"}),
+    ),
+]  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------------- judge
+
+JUDGES = [
+    *of(
+        "llama2_fast/_bounds/bounded.py",
+        ("sums are charged no rounding", KERNELS + "test_matmul[llama2_ref.kernels]",
+         {"error = self.terms + n * U / (1 - n * U) * self.magnitude": "error = self.terms"}),
+        ("products forget the error of the other factor", MODELS + "test_closed_formulas_and_number_objects_agree",
+         {"moved = abs(self.value) * other.error + (abs(other.value) + other.error) * error":
+          "moved = abs(other.value) * error"}),
+        ("a quotient by what may be 0 has a bound", JUDGE + "test_nothing_is_promised_where_a_divisor_may_be_zero",
+         {"return Bounded(value, math.inf)\n        moved = (self.error":
+          "smallest = abs(other.value)\n        moved = (self.error"}),
+    ),
+    *of(
+        "llama2_fast/_bounds/closed.py",
+        ("closed bounds do not grow with the length", MODELS + "test_closed_formulas_and_number_objects_agree",
+         {"gamma(len(x))\n        value, error": "gamma(1)\n        value, error"}),
+        ("no number may overflow", JUDGE + "test_nothing_is_promised_where_float32_overflows",
+         {"np.where(largest > FLOAT32_MAX, np.inf, error)": "error"}),
+    ),
+    *of(
+        "llama2_fast/_bounds/compare.py",
+        ("NaN keeps every bound", JUDGE + "test_what_is_not_finite_is_right_only_where_float32_may_overflow",
+         {"ratio[np.isnan(ratio)] = np.inf": "ratio[np.isnan(ratio)] = 0"}),
+        ("a single number is compared with all", JUDGE + "test_shapes_must_be_equal",
+         {"if got.shape != value.shape:": "if got.size > value.size:"}),
+        ("one number in a vector may be wrong", JUDGE + "test_one_ulp_beyond_the_bound_is_wrong",
+         {"return self.wrong == 0": "return self.wrong <= 1"}),
+    ),
+    *of(
+        "llama2_fast/_bounds/taps.py",
+        ("errors of a model add up", NUMPY_INT8,
+         {"return got if isinstance(value, Ball) else got.tolist()": "return value"}),
+        ("a buffer too many is not noticed", JUDGE + "test_a_buffer_that_is_missing_or_too_many_is_told",
+         {"if lengths != {key: len(rows) for key, rows in recorded.items()}:": "if not lengths:"}),
+    ),
+]  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------------ compiled engine
+
+COMPILED_KERNELS = [
+    *of(
+        "llama2_fast/_simd/vectors.py",
+        ("one lane too many is kept", SIMD_BUFFERS, {'builder.icmp_signed("<", ir': 'builder.icmp_signed("<=", ir'}),
+        ("a product and a sum are rounded apart", FIXED_BITS,
+         {'return _intrinsic(builder, f"llvm.fma.v{LANES}f32", F32.llvm, a, b, c)':
+          "return builder.fadd(builder.fmul(a, b), c)"}),
+        ("sums of lanes take neighbours first", FIXED_BITS,
+         {"combine(_lanes(builder, value, range(half)), _lanes(builder, value, range(half, 2 * half)))":
+          "combine(_lanes(builder, value, range(0, 2 * half, 2)), _lanes(builder, value, range(1, 2 * half, 2)))"}),
+        ("the halves of a vector are swapped", SIMD_BUFFERS,
+         {"_join(builder, [builder.fptrunc(low, half), builder.fptrunc(high, half)])":
+          "_join(builder, [builder.fptrunc(high, half), builder.fptrunc(low, half)])"}),
+        ("bytes of a word are not masked out of the upper nibbles", SIMD_INT4,
+         {"return builder.and_(builder.bitcast(shifted, I8.llvm), _constant(I8.llvm, 15))":
+          "return builder.bitcast(shifted, I8.llvm)"}),
+        ("the exponent's bias is 126", SIMD_BUFFERS, {"_constant(I32.llvm, 127))": "_constant(I32.llvm, 126))"}),
+        ("the greatest lane is the smallest", SIMD_BUFFERS,
+         {'builder.fcmp_ordered(">", x, y)': 'builder.fcmp_ordered("<", x, y)'}),
+        ("bytes are loaded as unsigned numbers", SIMD_INT8,
+         {"builder.sext(_load(builder, address, _I8, 1), _I64)":
+          "builder.zext(_load(builder, address, _I8, 1), _I64)"}),
+        needs="numba",
+    ),
+    *of(
+        "llama2_fast/_simd/vectors.py",
+        ("pairs of int8 products saturate at 16 bits", SIMD_INT8,
+         {'size = _intrinsic(builder, "llvm.abs.v64i8", I8.llvm, w, ir.Constant(_BIT, 0))':
+          "moved = builder.xor(w, _constant(I8.llvm, -128))",
+          "_pairs(builder, size, _with_sign(builder, x, w))": "_pairs(builder, moved, x)",
+          "    if _VNNI:\n        return _splat(builder, builder.mul(x_total":
+          "    if True:\n        return _splat(builder, builder.mul(x_total"}),
+        ("the sign of w is forgotten", SIMD_INT8,
+         {"_pairs(builder, size, _with_sign(builder, x, w))": "_pairs(builder, size, x)"}),
+        needs="avx2",
+    ),
+    *of(
+        "llama2_fast/_simd/elementary.py",
+        ("two digits of a coefficient of exp are swapped", BITS + "test_exp_of_some_float32",
+         {"0.00836889": "0.00863889"}),
+        ("exp reduces by a tenth of ln 2's low part", BITS + "test_exp_of_some_float32",
+         {"1.4286068203094172e-06": "1.4286068203094172e-07"}),
+        ("sine has the wrong sign in the third quarter", SIMD_BUFFERS,
+         {"return -cosine, -sine": "return -cosine, sine"}),
+        ("the second part of pi / 2 is left out", BITS + "test_cos_and_sin",
+         {"    r = fma_scalar(-turns, _PI_2[1], r)\n": "    r = fma_scalar(-turns, 0.0, r)\n"}),
+        ("the polynomial ends one coefficient early", BITS + "test_cos_and_sin",
+         {"range(6, -1, -1)": "range(6, 0, -1)"}),
+        needs="numba",
+    ),
+    *of(
+        "llama2_fast/_simd/products.py",
+        ("the last stretch of a row is left out", SIMD_BUFFERS, {"range(0, length, 64)": "range(0, length - 64, 64)"}),
+        ("rows left over by fours are left out", SIMD_BUFFERS, {"while row < last:": "while row + 4 <= last:"}),
+        ("vectors left over by threes are left out", THREADS_AND_CUTS,
+         {"    while t < end:": "    while t + 3 <= end:"}),
+        ("a stretch ends one vector early", WIDE_ROWS,
+         {"end = start + _STRETCH if start + _STRETCH < stride else stride":
+          "end = start + _STRETCH - 64 if start + _STRETCH < stride else stride"}),
+        ("vectors behind those in the cache take the first ones", WIDE_ROWS,
+         {"_float_tile(w, stride, x + t * x_stride, x_stride":
+          "_float_tile(w, stride, x + (t - start) * x_stride, x_stride"}),
+        ("the second of three vectors is taken twice", THREADS_AND_CUTS,
+         {"x + x_stride, x + 2 * x_stride\n": "x + x_stride, x + x_stride\n"}),
+        ("int8 takes the scale of the first group", SIMD_INT8,
+         {"to_float(n) * load(w_scales + g * 64)": "to_float(n) * load(w_scales)"}),
+        ("a tile takes the scale of another vector", SIMD_INT8,
+         {"splat(float_at(k + 3 * group_stride)), f3)": "splat(float_at(k + 2 * group_stride)), f3)"}),
+        ("nibbles are swapped", SIMD_INT4,
+         {"low_nibbles(v), splat4(q))": "low_nibbles(v), splat4(q + 4))",
+          "high_nibbles(v), splat4(q + 4))": "high_nibbles(v), splat4(q))"}),
+        ("int4 forgets that its numbers are moved by 8", SIMD_INT4,
+         {"exact = nibble_sums(n) - splat_int(int32_at(sums + g * 4) * _EIGHT)": "exact = nibble_sums(n)"}),
+        ("int4 tiles take float32 scales' steps", SIMD_INT4,
+         {"scales + g * 4, load_float16(w_scales + g * 32)": "scales + g * 4, load_float16(w_scales + g * 64 // 4)"}),
+        ("vectors left over by tiles are left out", SIMD_INT8,
+         {"        while t < count:\n            q, s, n": "        while t + TOKENS <= count:\n            q, s, n"}),
+        needs="numba",
+    ),
+    *of(
+        "llama2_fast/_simd/layers.py",
+        ("rmsnorm without eps", SIMD_BUFFERS, {"total_double(low + high) / n + eps": "total_double(low + high) / n"}),
+        ("rmsnorm counts the padding", SIMD_BUFFERS,
+         {"total_double(low + high) / n + eps": "total_double(low + high) / ((n + 15) // 16 * 16) + eps"}),
+        ("rope turns the other way", SIMD_BUFFERS,
+         {"a * c - b * s": "a * c + b * s",
+          "a * s + b * c": "b * c - a * s"}),
+        ("rope's pairs run on into the next angle", SIMD_BUFFERS, {"(i // 2 % half) * 8": "((i // 2 + 1) % half) * 8"}),
+        ("silu takes exp of x, which overflows", SIMD_BUFFERS, {"exp(zero() - absolute(g))": "exp(zero() - g)"}),
+        ("a residual is left out", SIMD_BUFFERS, {"load(x + i) + load(y + i)": "load(y + i)"}),
+        ("quantizing truncates", SIMD_INT8, {" / splat(scale) + splat(_ROUND) - splat(_ROUND))": " / splat(scale))"}),
+        ("quantizing reads into the next group", SIMD_INT8, {"_some(start + i * 4, group - i)": "load(start + i * 4)"}),
+        ("the sum of a group holds its last vector only", SIMD_INT4, {"count = count + q": "count = q"}),
+        ("a number that is not finite is told one place on",
+         ENGINE + "test_the_place_of_a_number_that_is_not_finite_is_told",
+         {"np.int32(i + 1)": "np.int32(i + 2)"}),
+        ("attention without scale", SIMD_BUFFERS, {"float_at(q + i * 4) * scale": "float_at(q + i * 4)"}),
+        ("scores behind the last position are not masked", REAL_SIZES + "[simd-stories260K]",
+         {"b = choose(first_lanes(length - start - LANES), b": "b = choose(first_lanes(length - start), b"}),
+        ("softmax takes off the greatest of every other block", BITS + "test_large_scores_in_any_block",
+         {"        a = choose(less(a, b), b, a)\n": "        a = choose(less(a, a), b, a)\n"}),
+        ("the weighted sum misses the newest value", SIMD_BUFFERS,
+         {"        a = zero()\n        for t in range(length):":
+          "        a = zero()\n        for t in range(length - 1):"}),
+        ("a head's fourth vector of values is the third one", WIDE_ROWS,
+         {"d = fma(p, load(v + 3 * VECTOR), d)": "d = fma(p, load(v + 2 * VECTOR), d)"}),
+        needs="numba",
+    ),
+    *of(
+        "llama2_fast/_simd/step.py",
+        ("query heads are dealt out in turn", SIMD_BUFFERS, {"head // (heads // kv_heads)": "head % kv_heads"}),
+        ("a later position is seen", SIMD_BUFFERS, {"position + 1, size": "position + 2, size"}),
+        ("a query does not see its own key", SIMD_BUFFERS, {"position + 1, size": "position if position else 1, size"}),
+        ("keys of a position go to the next lane", SIMD_BUFFERS,
+         {"position % 16 * 4, float_at(k": "(position + 1) % 16 * 4, float_at(k"}),
+        ("keys stay in the first block", REAL_SIZES + "[simd-stories260K]",
+         {"(head * capacity + position // 16 * 16)": "(head * capacity + position // 16)"}),
+        ("a value is stale until the next token comes", SIMD_BUFFERS,
+         {"put_float(values + (head * capacity + position) * width":
+          "put_float(values + (head * capacity + (position - 1 if position else 0)) * width"}),
+        ("nobody waits for keys and values", TILES,
+         {"    met = _meet(job, met)\n    _tap(job, me, layer, 1,": "    _tap(job, me, layer, 1,"}),
+        ("a barrier waits for one thread too few", TILES,
+         {"goal = met * int_at(job + f.TEAM)": "goal = met * int_at(job + f.TEAM) - 1"}),
+        ("logits are those of the first rows", BATCHES,
+         {"int_at(int_at(job + f.WANTED_ROWS) + t * 8) if wanted else t": "t"}),
+        ("the classifier's second part begins late", REAL_SIZES + "[simd-stories15M]",
+         {"        first = atomic_add(job + f.CLAIMED, 1) * _PART":
+          "        first = atomic_add(job + f.CLAIMED, 1) * _PART + f.LANES"}),
+        ("the norm before the classifier is the last layer's", SIMD_BUFFERS,
+         {"_norm(job, me, 2 * layers, wanted": "_norm(job, me, 2 * layers - 1, wanted"}),
+        ("w1 and w3 are swapped", SIMD_BUFFERS,
+         {"_products(job, me, _matrix(job, layer, 4), h, stride, count, gate":
+          "_products(job, me, _matrix(job, layer, 6), h, stride, count, gate",
+          "_products(job, me, _matrix(job, layer, 6), h, stride, count, up":
+          "_products(job, me, _matrix(job, layer, 4), h, stride, count, up"}),
+        ("nibbles of an embedding are swapped", SIMD_INT4,
+         {"if i % 8 >= 4 else packed & 15": "if i % 8 < 4 else packed & 15"}),
+        ("threads leave a block between their shares", SIMD_INT8,
+         {"return blocks * me // team * f.LANES, last": "return (blocks * me + team - 1) // team * f.LANES, last"}),
+        needs="numba",
+    ),
+    *of(
+        "llama2_fast/_simd/entries.py",
+        ("cosine and sine come out swapped", BITS + "test_cos_and_sin",
+         {"put_double(out + i * 16, c)": "put_double(out + i * 16, s)",
+          "put_double(out + i * 16 + 8, s)": "put_double(out + i * 16 + 8, c)"}),
+        needs="numba",
+    ),
+    *of(
+        "llama2_fast/_simd/fields.py",
+        ("keys and values are swapped among the taps", SIMD_BUFFERS,
+         {'"q", "k", "v", "att", "x1"': '"q", "v", "k", "att", "x1"'}),
+        ("a counter of threads shares its place with a size", ENGINE + "test_no_two_fields_overlap",
+         {"return self.size - 64": "return self.size"}),
+        needs="numba",
+    ),
+]  # fmt: skip
+
+AROUND_THE_KERNELS = of(
+    "llama2_fast/_simd/packing.py",
+    ("nibbles are packed in the other order", SIMD_INT4,
+     {"(pairs[..., 0, :] & 15) | (pairs[..., 1, :] << 4)": "(pairs[..., 1, :] & 15) | (pairs[..., 0, :] << 4)"}),
+    ("nibbles are packed without being moved", SIMD_INT4, {"(q.view(np.uint8) + np.uint8(8))": "q.view(np.uint8)"}),
+    ("any scale passes for float16", ENGINE + "test_int4_matrices_of_a_layer_may_differ_in_their_scales",
+     {"return np.array_equal(np.asarray(scale).astype(np.float16), scale)": "return True"}),
+    ("int4 groups may be of any size", ENGINE + "test_int4_groups_larger_than_16_bits_hold[64]",
+     {" and matrix.group_size <= LARGEST_INT4_GROUP": ""}),
+    ("scales go by group, then by row", SIMD_INT8,
+     {"lanes.reshape(-1, f.LANES, groups).transpose(0, 2, 1)": "lanes.reshape(-1, groups, f.LANES)"}),
+    ("rows that are no whole vectors are not padded", ENGINE + "test_matrices_are_padded_to_whole_vectors",
+     {"if cols % f.LANES or not w": "if not w"}),
+    ("the second slab is packed like the first", ENGINE + "test_slabs_are_put_together",
+     {"some = slice(part.start * f.LANES, min(part.stop * f.LANES, rows))":
+      "some = slice(0, min((part.stop - part.start) * f.LANES, rows))"}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/transformer.py",
+    ("the cache forgets what it holds when it grows", THREADS_AND_CUTS,
+     {"    new[:, :, : array.shape[2]] = array\n": ""}),
+    ("positions begin anew with every part of a prompt", THREADS_AND_CUTS,
+     {"enumerate(tokens, cache.length):\n                all_tokens":
+      "enumerate(tokens):\n                all_tokens"}),
+    ("the norms of a layer are swapped", SIMD_BUFFERS,
+     {"norms[0:-1:2, : config.dim] = np.asarray(weights.rms_att_weight)":
+      "norms[0:-1:2, : config.dim] = np.asarray(weights.rms_ffn_weight)",
+      "norms[1::2, : config.dim] = np.asarray(weights.rms_ffn_weight)":
+      "norms[1::2, : config.dim] = np.asarray(weights.rms_att_weight)"}),
+    ("attention scales by the root of D", SIMD_BUFFERS, {"1 / sqrt(c.head_size)": "1 / sqrt(c.dim)"}),
+    ("attention's scale is off by one part in a million",
+     MODELS + "test_a_scale_that_is_off_by_one_part_in_a_million_shows[simd]",
+     {"1 / sqrt(c.head_size)": "(1 + 1e-6) / sqrt(c.head_size)"}),
+    ("the wanted rows are the first of a piece", BATCHES,
+     {"for wanted_row in range(row - wanted, row):":
+      "for wanted_row in range(row - len(tokens), row - len(tokens) + wanted):"}),
+    ("every sequence gets the logits of the first", BATCHES,
+     {"            end += wanted\n            self._check": "            self._check"}),
+    ("only the last of several passes is kept", TILES,
+     {"return [each[0] if len(each) == 1 else np.concatenate(each) for each in found]":
+      "return [each[-1] for each in found]"}),
+    ("a pass is as long as it likes", ENGINE + "test_a_pass_takes_no_more_than_a_chunk",
+     {"            room -= len(some)\n": ""}),
+    ("an error stays for the next pass", ENGINE + "test_an_error_does_not_stay_for_the_next_pass",
+     {"all_tokens[row], positions[row], errors[row] = token, position, 0":
+      "all_tokens[row], positions[row] = token, position"}),
+    ("the cache keeps the token that went wrong",
+     ENGINE + "test_a_number_that_is_not_finite_is_reported_as_the_reference_does[None]",
+     {"            cache.length += t\n": "            cache.length += t + 1\n"}),
+    ("frequencies are rounded to float32", FIXED_BITS,
+     {"float(Decimal(theta) ** Decimal(-i / size))": "float(np.float32(Decimal(theta) ** Decimal(-i / size)))"}),
+    ("scores have room for the context at once", ENGINE + "test_a_long_context_takes_memory_only_as_it_is_used",
+     {"self._positions = 2 * positions": "self._positions = min(2**24, self._config.seq_len)"}),
+    ("a cache of any sizes will do", ENGINE + "test_a_cache_of_another_engine_or_model_is_refused",
+     {" or cache.config != self.config": ""}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/team.py",
+    ("a thread too few is waited for", ENGINE + "test_a_team_waits_for_everyone",
+     {"for lock in done:": "for lock in done[1:]:"}),
+    ("a thread says that it is done before it is", ENGINE + "test_a_team_waits_for_everyone",
+     {"        if work is not None:\n            work(number)\n        done.release()":
+      "        done.release()\n        if work is not None:\n            work(number)"}),
+    ("all threads but one are started", ENGINE + "test_a_team_runs_everyone",
+     {"< self.threads - 1:": "< self.threads - 2:"}),
+    ("a pass that is interrupted is not aborted", ENGINE + "test_an_interrupted_pass_is_aborted_and_the_next_one_runs",
+     {"            abort()\n": ""}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/library.py",
+    ("code of another processor is taken", ENGINE + "test_a_change_of_any_module_or_version_makes_new_code",
+     {"facts = [*processor(), llvm": "facts = [llvm"}),
+    ("code of an older source is taken", ENGINE + "test_a_change_of_any_module_or_version_makes_new_code",
+     {'sorted(Path(__file__).parent.glob("*.py"))]': 'sorted(Path(__file__).parent.glob("[a-l]*.py"))]'}),
+    ("damaged code is run", ENGINE + "test_beside_a_package_that_can_not_be_written_the_users_folder_is_used",
+     {'if facts["sha256"] == hashlib.sha256(code).hexdigest() else None': 'if "sha256" in facts else None'}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/target.py",
+    ("one feature of several is enough", ENGINE + "test_the_processor_is_the_one_that_is_named",
+     {"return all(": "return any("}),
+    ("a lesser processor has the features of this one", ENGINE + "test_the_processor_is_the_one_that_is_named",
+     {'host[1] if name == host[0] else ""': "host[1]"}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/system.py",
+    ("the system's function has another name", ENGINE + "test_the_system_s_functions_are_known",
+     {'"llama2_twins_yield"': '"llama2_twins_yields"'}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/jit.py",
+    ("what a function calls is not linked", ENGINE + "test_processors_get_their_own_instructions[avx2]",
+     {"            waiting += each.called\n": ""}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/build.py",
+    ("features of the processor are not used", ENGINE + "test_processors_get_their_own_instructions[ssse3]",
+     {"cpu=name, features=features, opt=3": 'cpu=name, features="", opt=3'}),
+    needs="numba",
+)  # fmt: skip
+
+BUGS = [
+    *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *JUDGES, *COMPILED_KERNELS,
+    *AROUND_THE_KERNELS,
+]  # fmt: skip

@@ -1,0 +1,292 @@
+"""Plant a bug in a copy of the source, run one test on it, and tell what came of that.
+
+Each bug has a process of its own, forked off a server that has imported what is large, and has compiled the kernels,
+once: `Server().ask(bug)`. The test is run by pytest, with the inputs that `make test` gives it, up to the first that
+fails; failures are not shrunk.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from meta.recompile import Engine, NotIncremental, avx2, choose_processor
+
+TESTS = Path(__file__).resolve().parents[1]
+SOURCE = TESTS.parent / "src"
+PACKAGES = ("llama2_ref", "llama2_fast")
+OURS = (*PACKAGES, "fuzz", "models", "commands")  # what a process imports anew
+SECONDS = 300  # after which a test is not waited for
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A mistake: the text of the source that it replaces, the wrong text, and the test that must notice."""
+
+    name: str
+    file: str  # below src/
+    edits: tuple[tuple[str, str], ...]  # right, wrong; each right text stands once in the file
+    test: str  # pytest's name for it, below tests/
+    needs: str = ""  # "numba", or a feature of processors that numba must be told of, or nothing
+
+    @property
+    def module(self) -> str:
+        """llama2_fast.kernels, say."""
+        return self.file.removesuffix(".py").replace("/", ".")
+
+    def absent(self) -> str:
+        """Why this one can't be planted here, nothing if it can."""
+        if self.needs and importlib.util.find_spec("numba") is None:
+            return "the simd backend needs numba (extra jit)"
+        if self.needs == "avx2" and not avx2():
+            return "is a bug in instructions of AVX2"
+        return ""
+
+    def plant(self, source: Path) -> None:
+        """Change a copy of the source. Raises ValueError if the right text is not there once."""
+        path = source / self.file
+        text = path.read_text(encoding="utf-8")
+        for right, _ in self.edits:
+            if text.count(right) != 1:
+                found = f"{right!r} stands there {text.count(right)} times"
+                raise ValueError(f"{self.name}: the right text must stand once in {self.file} ({found})")
+        for right, wrong in sorted(self.edits, key=lambda edit: -text.index(edit[0])):  # the last first: places stay
+            place = text.index(right)
+            text = text[:place] + wrong + text[place + len(right) :]
+        path.unlink()
+        path.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a test made of a bug."""
+
+    caught: bool
+    examples: int  # inputs that the test was called with; 0 for one that takes none
+    seconds: float  # of the processor
+    said: str  # how it failed, in a line
+
+
+def runs_here() -> bool:
+    """Bugs are planted in processes that are forked off one that has imported what is large."""
+    return hasattr(os, "fork")
+
+
+# ---------------------------------------------------------------------------------------------- in a process of its own
+
+
+class Counting:
+    """A plugin of pytest: counts the inputs of a test, leaves out shrinking, and remembers how it failed."""
+
+    def __init__(self, most: int | None) -> None:
+        self.examples, self.failed, self.ran, self.said, self._most = 0, False, 0, "", most
+
+    def pytest_sessionstart(self) -> None:
+        import hypothesis
+
+        phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+        options: dict[str, Any] = {"phases": phases, "report_multiple_bugs": False}
+        options |= {"max_examples": self._most} if self._most else {}
+        hypothesis.settings.register_profile("planted", parent=hypothesis.settings.default, **options)
+        hypothesis.settings.load_profile("planted")
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        for item in items:
+            handle = getattr(item.obj, "hypothesis", None)
+            if handle is not None:
+                handle.inner_test = self._counted(handle.inner_test)
+
+    def _counted(self, test: Any) -> Any:
+        @wraps(test)
+        def counted(*args: Any, **named: Any) -> Any:
+            self.examples += not self.failed
+            try:
+                return test(*args, **named)
+            except Exception as error:
+                if type(error).__module__ != "hypothesis.errors" and not self.failed:  # such as that of `assume`
+                    self.failed, self.said = True, _line(f"{type(error).__name__}: {error}")
+                raise
+
+        counted.__signature__ = inspect.signature(test)  # type: ignore[attr-defined] # inputs depend on it
+        return counted
+
+    def pytest_runtest_makereport(self, call: Any) -> None:
+        self.ran += call.when == "call"
+        if call.excinfo is not None and not self.said:
+            self.said = _line(call.excinfo.exconly())
+
+
+def _line(text: str) -> str:
+    return text.strip().split("\n")[0][:200]
+
+
+def run_tests(tests: Sequence[str], most: int | None, folder: Path) -> dict[str, Any]:
+    """Run tests on the packages in folder/src, in this process, with at most so many examples, up to a failure."""
+    import pytest
+
+    os.chdir(folder)
+    counting = Counting(most)
+    options = ["-o", "addopts=", "--import-mode=importlib", "--assert=plain", "--tb=native", "-x", "-q"]
+    options += ["-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"]
+    where = [f"--rootdir={TESTS.parent}", "-c", str(TESTS.parent / "pyproject.toml"), f"--basetemp={folder / 'tmp'}"]
+    code = int(pytest.main([*options, *where, *(str(TESTS / test) for test in tests)], plugins=[counting]))
+    if code not in (0, 1) or not (counting.ran or counting.said):
+        raise RuntimeError(f"{', '.join(tests)} could not be run (pytest's exit code is {code})")
+    return {"caught": code == 1, "examples": counting.examples, "said": counting.said}
+
+
+def enter(folder: Path) -> None:
+    """Let this process, and those that it starts, import the packages of folder/src, and nothing that was before."""
+    for name in list(sys.modules):
+        if name.split(".")[0] in OURS:
+            del sys.modules[name]
+    paths = [str(folder / "src"), str(TESTS)]
+    sys.path[:] = [*paths, *(path for path in sys.path if path not in (*paths, str(SOURCE)))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.environ["LLAMA2_CACHE"] = str(folder / "cache")
+    os.environ["HYPOTHESIS_PROFILE"] = "ci"
+    os.environ.pop("LLAMA2_BACKEND", None)
+    assert importlib.util.find_spec("llama2_fast").origin == str(folder / "src" / "llama2_fast" / "__init__.py")
+
+
+def copy_source(folder: Path) -> None:
+    for package in PACKAGES:
+        shutil.copytree(SOURCE / package, folder / "src" / package)
+
+
+def try_tests(bug: Bug | None, tests: Sequence[str], most: int | None, folder: Path, engine: Any) -> dict[str, Any]:
+    """Plant a bug in a copy in `folder`, or none, and run tests on it."""
+    copy_source(folder)
+    if bug is not None:
+        bug.plant(folder / "src")
+    code = _code_for(folder / "src" / "llama2_fast" / "_simd", engine) if engine is not None else None
+    enter(folder)
+    if code:
+        from llama2_fast._simd import library
+
+        library._write(folder / "cache" / f"kernels-{library._digest()}.o", *code)
+    return run_tests(tests, most, folder)
+
+
+def _code_for(kernels: Path, engine: Any) -> Any:
+    """Code for a copy of the kernels, None where it must be compiled as always."""
+    try:
+        return engine.code_of(kernels)
+    except NotIncremental:
+        return None
+
+
+# --------------------------------------------------------------------------------------------------------------- server
+
+
+class Server:
+    """A process that plants bugs. It is started when it is first asked."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, bug: Bug) -> Outcome:
+        """Plant a bug, and tell what its test says."""
+        return self._answer({"bug": asdict(bug), "tests": [bug.test], "most": None})
+
+    def ask_without(self, tests: Sequence[str], most: int) -> Outcome:
+        """Plant nothing, and tell what some tests say after so many examples."""
+        return self._answer({"bug": None, "tests": tests, "most": most})
+
+    def _answer(self, question: dict[str, Any]) -> Outcome:
+        with tempfile.TemporaryDirectory(prefix="llama2-planted-", ignore_cleanup_errors=True) as folder:
+            print(json.dumps(question | {"folder": folder}), file=self._running().stdin, flush=True)
+            answer = json.loads(self._running().stdout.readline() or '{"error": "the server has ended"}')
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return Outcome(**answer)
+
+    def _running(self) -> Any:
+        if self._process is None:
+            paths = os.pathsep.join([str(SOURCE), str(TESTS)])
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "NUMBA_CPU_"))}
+            environment |= {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+            options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            self._process = subprocess.Popen([sys.executable, "-m", "meta.planting"], env=environment, **options)
+        return self._process
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.communicate()
+
+
+def serve() -> None:
+    """Answer questions, one a line, until there are no more: see Server."""
+    for large in ("numpy", "pytest", "hypothesis.extra.numpy"):  # imported once, for all
+        importlib.import_module(large)
+
+    engine = _engine()
+    for line in sys.stdin:
+        print(json.dumps(_fork(json.loads(line), engine)), flush=True)
+
+
+def _engine() -> Any:
+    """All kernels, compiled once. None where numba is not installed."""
+    if importlib.util.find_spec("numba") is None:
+        return None
+    choose_processor()
+    return Engine()
+
+
+def _fork(question: dict[str, Any], engine: Any) -> dict[str, Any]:
+    """What a process of its own finds."""
+    folder = Path(question["folder"])
+    answer, log = folder / "answer.json", folder / "log"
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)
+        with open(log, "w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            answer.write_text(json.dumps(_work(question, folder, engine)))
+        os._exit(0)
+    status, seconds = _wait(child)
+    if not answer.exists():
+        return {"error": f"the process ended with exit code {status}: {log.read_text()[-2000:]}"}
+    found: dict[str, Any] = json.loads(answer.read_text())
+    return found if "error" in found else found | {"seconds": seconds}
+
+
+def _work(question: dict[str, Any], folder: Path, engine: Any) -> dict[str, Any]:
+    try:
+        bug = question["bug"] and Bug(**question["bug"])
+        return try_tests(bug, question["tests"], question["most"], folder, engine)
+    except BaseException:
+        return {"error": traceback.format_exc()}
+
+
+def _wait(child: int) -> tuple[int, float]:
+    """The exit code of a process, and the time that it took of the processor.
+
+    It is ended, with those that it has started, when it takes too long.
+    """
+    end, done = time.monotonic() + SECONDS, 0
+    while not done:
+        done, status, usage = os.wait4(child, os.WNOHANG)
+        if not done and time.monotonic() > end:
+            os.killpg(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    serve()
