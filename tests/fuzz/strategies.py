@@ -108,7 +108,9 @@ def vocabularies(draw: st.DrawFn) -> tuple[list[bytes], list[float]]:
         tokens += [chr(byte).encode() for byte in range(256)]
     letters = draw(st.lists(st.sampled_from(" abé▁€\U0001f600"), min_size=1, max_size=4, unique=True))
     pieces = [letter.encode() for letter in letters]
-    for _ in range(draw(st.integers(0, 20))):
+    pairs = [a + b for a in pieces for b in pieces]
+    pieces += draw(st.lists(st.sampled_from(pairs), max_size=len(pairs), unique=True))
+    for _ in range(draw(st.integers(0, 12))):
         pieces.append(draw(st.sampled_from(pieces)) + draw(st.sampled_from(pieces)))
     score = st.one_of(st.integers(-3, 0).map(float), st.floats(-1e6, 1e6, width=32))
     scores = draw(st.lists(score, min_size=len(pieces), max_size=len(pieces)))
@@ -117,8 +119,10 @@ def vocabularies(draw: st.DrawFn) -> tuple[list[bytes], list[float]]:
 
 @st.composite
 def encodings(draw: st.DrawFn) -> tuple[tuple[list[bytes], list[float]], str]:
-    """A vocabulary, and a text: mostly of its own pieces, so that what can be joined overlaps."""
+    """A vocabulary, and a text: mostly of its own letters and pieces, so that what can be joined overlaps."""
     words = draw(vocabularies())
     pieces = [token.decode() for token in words[0][3:] if not token.startswith(b"<0x")][-24:]
-    own = st.lists(st.sampled_from(pieces), max_size=12).map("".join)
-    return words, draw(st.one_of(own, own, own, texts))
+    letters = [piece for piece in pieces if len(piece) == 1]
+    joined = st.lists(st.sampled_from(pieces), max_size=12).map("".join)
+    apart = st.lists(st.sampled_from(letters or pieces), min_size=3, max_size=16).map("".join)
+    return words, draw(st.one_of(apart, apart, apart, joined, texts))
