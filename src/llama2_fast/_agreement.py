@@ -1,7 +1,9 @@
 """What the verb `verify` finds out about an engine: its buffers beside their bounds, and its bits beside themselves."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from ._bounds.compare import Comparison
 from ._bounds.taps import compare_taps
 from .config import Config
 from .errors import NumericsError
-from .transformer import Taps, Transformer
+from .transformer import Taps, Transformer, first_not_finite
 from .weights import Int8Matrix, Weights
 
 BUFFERS = ("att_norm", "q", "k", "v", "att", "x1", "ffn_norm", "gate", "out")  # of a layer, in the order of the model
@@ -85,19 +87,25 @@ def check_bounds(
         rows[layer, name].add(token, comparison)
         done += 1
         tell(done / total)
+        if comparison.wrong and not isfinite(comparison.got):
+            raise _NoNumberError  # what follows from it is of no interest
 
     taps, failed = _record(transformer, tokens)
-    try:
-        with np.errstate(all="ignore"):  # what is not finite breaks its bound
+    if failed and first_not_finite(weights):
+        raise failed
+    with suppress(_NoNumberError), np.errstate(all="ignore"):
+        try:
             compare_taps(config, weights, tokens, taps, found, BoundedKernels() if loops else ClosedKernels())
-    except NumericsError as error:  # the judge met the same bad number
-        failed = failed or error
-    except (KeyError, IndexError, ValueError):  # buffers are missing
-        if failed is None:
-            raise
+        except (NumericsError, KeyError, IndexError, ValueError):  # the same bad number, or nothing after it
+            if failed is None:
+                raise
     if failed and not any(row.wrong for row in rows.values()):
         raise failed
     return list(rows.values())
+
+
+class _NoNumberError(Exception):
+    """NaN or infinity was found where a finite number belongs."""
 
 
 def prompt_length(count: int) -> int:

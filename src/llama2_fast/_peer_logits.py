@@ -13,7 +13,6 @@ off before. A program that was as exact as ours at one position and is a thousan
 such excuse, even if it parts only later. No tolerance is in this rule; at the first position only ours counts.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,8 @@ from .transformer import Transformer
 from .weights import Weights
 
 Array = NDArray[Any]
+
+MAGIC = b"\x93NUMPY"  # what a .npy file begins with
 SAME_FOR_ALL = 1000  # numbers of a row are off by one constant if what remains beside it is so many times smaller
 
 
@@ -204,8 +205,8 @@ def read_tokens(path: str) -> list[int]:
         raise LogitsError(f"{path}: must be a file of token ids (there is none)")
     try:
         with open(path, "rb") as file:
-            start = file.read(6)
-            text = None if start == b"\x93NUMPY" else (start + file.read()).decode("ascii")
+            start = file.read(len(MAGIC))
+            text = None if start == MAGIC else (start + file.read()).decode("ascii")
     except OSError as error:
         raise LogitsError(f"{path}: can't be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -225,15 +226,20 @@ def read_tokens(path: str) -> list[int]:
 
 
 def _map_npy(path: str) -> Array:
+    rule = "must be a .npy file of one array of plain numbers, as numpy.save writes it"
     if not is_file(Path(path)):
-        raise LogitsError(f"{path}: must be a .npy file (there is none)")
+        raise LogitsError(f"{path}: {rule} (there is none)")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # what numpy raises of a damaged header is not told anywhere
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "or this one is damaged"
-        raise LogitsError(f"{path}: must be a .npy file of plain numbers, as numpy.save writes it ({reason})") from None
-    if not isinstance(array, np.ndarray):  # a .npz
-        raise LogitsError(f"{path}: must be a .npy file of one array (this holds several)")
+        with open(path, "rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise LogitsError(f"{path}: {rule} (this is another file)")
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except LogitsError:
+        raise
+    except OSError as error:
+        raise LogitsError(f"{path}: can't be read ({error.strerror or error})") from None
+    except Exception:  # what numpy raises of a damaged header is not told anywhere
+        raise LogitsError(f"{path}: {rule} (this one is damaged, or holds something else)") from None
     return array
 
 

@@ -52,6 +52,8 @@ def _engine_table(engine: dict[str, Any], n_layers: int, every: bool) -> Iterato
         layer = "-" if row["layer"] == n_layers else str(row["layer"])
         where = f"token {row['token']}, index {row['index']}"
         numbers = [_shown(row["distance"], ".2e"), _shown(row["bound"], ".2e"), _shown(row["ratio"], ".3f")]
+        if not row["numbers"]:
+            where, numbers = "not reached", ["-", "-", "-"]
         cells.append([layer, row["buffer"], row["kernel"], *numbers, where, WRONG * bool(row["wrong"])])
     yield from _columns(cells, right=(0, 3, 4, 5))
 
@@ -67,6 +69,8 @@ def _worst_layers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _ratio(row: dict[str, Any]) -> float:
+    if not row["numbers"]:  # not reached
+        return -1.0
     return float("inf") if row["ratio"] is None else float(row["ratio"])
 
 
