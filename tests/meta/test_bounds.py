@@ -438,7 +438,7 @@ def test_closed_formulas_cover_every_arithmetic(kernel, seed):
 # ----------------------------------------------------------------------------------------------------- planted mistakes
 
 SIZES = {"attention": (16, 16), "matmul_int8": (2048,), "rope_table": (64,)}
-MORE = {"rmsnorm": 150, "rope": 150, "silu": 40, "swiglu": 40}  # random inputs, where designed ones are mild
+MORE = {"rmsnorm": 60, "rope": 40, "silu": 40, "swiglu": 40}  # random inputs, where designed ones are mild
 PAIRS = [(k, d) for k in KERNELS for d in DERIVATIONS if hasattr(DERIVATIONS[d], k)]
 
 
@@ -531,9 +531,9 @@ def test_a_part_of_a_formula_that_is_left_out_is_missed(name):
     kernel, right, wrong = MISTAKES[name]
     kernels = planted(closed_module, right, wrong)
     with pytest.raises((BrokenBoundError, AssertionError)), np.errstate(all="ignore"):
-        tried(kernel, "Closed", kernels)
         if kernel in OFF:
             off_by_their_errors(kernel, "Closed", kernels)
+        tried(kernel, "Closed", kernels)
 
 
 OF_NUMBERS = {  # kernel that shows it, part of bounded.py, what is put in its place
