@@ -237,12 +237,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=_seconds, default=10.0, metavar="N", help="of search for each kernel (10)")
     parser.add_argument("--kernel", action="append", choices=list(KERNELS), help="only this one; may be repeated")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the search (0)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the search (0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
     args = parser.parse_args(argv)
     todo = list(trials(args.kernel or list(KERNELS)))
     try:
-        rows = list(_rows(todo, np.random.default_rng(abs(args.seed)), args.seconds))
+        rows = list(_rows(todo, args.seed, args.seconds))
     except BrokenBoundError as error:
         print(f"a bound is broken: {error}")
         return 1
@@ -264,11 +264,19 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _rows(todo: list[Trial], rng: np.random.Generator, seconds: float) -> Iterator[Row]:
-    """Each trial, one after the other; those of one kernel share its seconds."""
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative (got {text})")
+    return seed
+
+
+def _rows(todo: list[Trial], seed: int, seconds: float) -> Iterator[Row]:
+    """Each trial, one after the other, from the same seed; those of one kernel share its seconds."""
     for i, trial in enumerate(todo):
         size = " x ".join(map(str, trial.size))
         _progress(f"{i + 1}/{len(todo)} {trial.kernel} {size} {trial.row.derivation}")
+        rng = np.random.default_rng(seed)
         trial.begin(rng)
         trial.search(rng, seconds / sum(other.kernel == trial.kernel for other in todo))
         yield trial.row

@@ -435,6 +435,15 @@ def test_closed_formulas_cover_every_arithmetic(kernel, seed):
         assert_within(implementation(args), bound, f"{kernel}, {name}")
 
 
+@pytest.mark.parametrize("derivation", DERIVATIONS)
+def test_negative_scales_make_no_bound_smaller(derivation):
+    """Those of int4 groups may be negative."""
+    q, one = np.full((1, 32), 5, np.int8), np.array([2.0**-126])
+    bounds = [as_ball(DERIVATIONS[derivation].matmul_int8(q, np.array([[s]]), q[0], one)) for s in (6e4, -6e4)]
+    assert bounds[0].error == bounds[1].error > 0
+    assert bounds[0].value == -bounds[1].value
+
+
 # ----------------------------------------------------------------------------------------------------- planted mistakes
 
 SIZES = {"attention": (16, 16), "matmul_int8": (2048,), "rope_table": (64,)}

@@ -161,7 +161,7 @@ class ClosedKernels:
             sums = np.einsum("rgi,gi->rg", _matrix(w_q[rows]).reshape(-1, *x_groups.shape), x_groups)
             terms = sums * scale * x_scale
             value[rows], size[rows] = np.sum(terms, axis=1), np.sum(np.abs(terms), axis=1)
-            under[rows] = ETA / 2 * np.sum(np.abs(sums) + x_scale + scale + 1, axis=1) * (1 + g)
+            under[rows] = ETA / 2 * np.sum(np.abs(sums) + np.abs(x_scale) + np.abs(scale) + 1, axis=1) * (1 + g)
         return limited(value, g * size + under, size * (1 + g))
 
 
