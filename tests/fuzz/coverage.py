@@ -23,7 +23,7 @@ if __name__ == "__main__":  # not this folder, where coverage.py would hide the 
 CORPUS = HERE.parents[1] / ".hypothesis" / "coverage"
 READERS = ("checkpoint", "tokenizer")
 LONGEST = 6000  # bytes of an input
-SECONDS = 30  # that one input may take
+SECONDS = 120  # that one input may take
 MEMORY = 2**29  # bytes of address space that one input may take
 
 
@@ -125,13 +125,9 @@ def fuzz(reader: str, minutes: float, corpus: str, finds: str, place: str) -> No
     def mutator(data: bytes, longest: int, seed: int) -> bytes:
         return mutate(data, longest, random.Random(seed), atheris.Mutate)
 
-    options = [
-        f"-max_total_time={max(1, round(60 * minutes))}",
-        f"-max_len={LONGEST}",
-        "-len_control=0",
-        f"-timeout={SECONDS}",
-    ]
-    options += ["-print_final_stats=1", "-rss_limit_mb=4096", f"-artifact_prefix={finds}/"]
+    options = [f"-max_total_time={max(1, round(60 * minutes))}", f"-max_len={LONGEST}", "-len_control=0"]
+    options += [f"-timeout={SECONDS}", f"-report_slow_units={SECONDS}", "-rss_limit_mb=4096"]
+    options += ["-print_final_stats=1", f"-artifact_prefix={finds}/"]
     atheris.Setup([sys.argv[0], *options, corpus], judge_one, custom_mutator=mutator)
     atheris.Fuzz()
 
