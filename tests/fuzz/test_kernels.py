@@ -164,3 +164,15 @@ def test_attention_s_weights_are_those_of_exact_scores(impl, sizes, size, data):
     scores = np.einsum("he,the->ht", q, shared) * size**-0.5
     assert_within(weights[:, :seen], [bounded.softmax(row) for row in scores], "attention")
     assert not weights[:, seen:].any()
+
+
+@pytest.mark.parametrize("n", [288, 768, 2048, 11008])
+def test_long_sums_are_exact_on_a_grid(n):
+    """Where a bound may hide a dropped term: it covers every order of summation, and grows faster than sums."""
+    rng = np.random.default_rng(n)
+    w, x = (rng.integers(-30, 31, shape).astype(np.float32) for shape in ((3, n), (n,)))  # 11008 * 30^2 < 2^24
+    assert fast.matmul(w, x).tolist() == (w.astype(int) @ x.astype(int)).tolist()
+    seen, size = 1 << (n.bit_length() - 1), 8  # weights of 1/seen, which is a power of two
+    values = rng.integers(-1000, 1001, (seen, size)).astype(np.float32)
+    out = fast.attention(np.zeros(2 * size, np.float32), np.ones_like(values), values, 2)
+    assert out.tolist() == 2 * (values.astype(int).sum(0) / seen).tolist()
