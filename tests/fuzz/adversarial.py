@@ -92,6 +92,9 @@ def _attention(t: int, e: int) -> list[Inputs]:
     lost = np.full((t, e), 64, np.float32)  # scores, of every other key, whose sums lose all terms but the first
     lost[1::2, 1:] = 0
     out.append((first(e, 1, HALF), lost, np.repeat(columns[2][:, None], e, 1)))
+    huge = np.zeros((t, e), np.float32)  # against a query that is rounded by half of itself where it takes up the scale
+    huge[::2] = 2.0**127
+    out.append((np.full(e, 3 * 2.0**-149, np.float32), huge, np.repeat(columns[2][:, None], e, 1)))
     return out
 
 

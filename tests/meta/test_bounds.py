@@ -451,9 +451,9 @@ MORE = {"rmsnorm": 60, "rope": 40, "silu": 40, "swiglu": 40}  # random inputs, w
 PAIRS = [(k, d) for k in KERNELS for d in DERIVATIONS if hasattr(DERIVATIONS[d], k)]
 
 
-def tried(kernel: str, derivation: str, kernels: Any) -> Trial:
+def tried(kernel: str, derivation: str, kernels: Any, size: tuple[int, ...] | None = None) -> Trial:
     """The designed inputs and some random ones, judged by the bounds of these kernels. Raises BrokenBoundError."""
-    trial = Trial(kernel, SIZES.get(kernel, (64,)), derivation)
+    trial = Trial(kernel, size or SIZES.get(kernel, (64,)), derivation)
     rng = np.random.default_rng(1)
     inputs = trial.spec.designed(*trial.size)
     inputs += [trial.spec.random(rng, *trial.size) for _ in range(MORE.get(kernel, 0))]
@@ -499,6 +499,7 @@ def off_by_their_errors(kernel: str, derivation: str, kernels: Any) -> None:
         judge_moved_inputs(kernel, derivation, kernels, np.random.default_rng(seed), 2.0**-4)
 
 
+WHERE = {"attention: scale in the query": (2, 32), "scale in the query": (2, 32)}  # sizes that show some of them
 MISTAKES = {  # kernel, part of its closed formula, what is put in its place
     "matmul: roundings": ("matmul", "x.error + g * size", "x.error"),
     "matmul: inputs": ("matmul", "x.error + g * size", "g * size"),
@@ -522,6 +523,7 @@ MISTAKES = {  # kernel, part of its closed formula, what is put in its place
     "attention: weights": ("attention", "off @ np.abs(v - out) + ", ""),
     "attention: weighted sum": ("attention", "gamma(count + 2) * sizes) / (1 - g)", "0)"),
     "attention: sum of weights": ("attention", " + g / (1 - g) * np.abs(out)", ""),
+    "attention: scale in the query": ("attention", " + ETA * (size * scale + 1 + np.sum(np.abs(k), axis=1))", ""),
     "attention: underflow": ("attention", "error = error + ETA * (count + np.sum(np.abs(v), axis=0))", "pass"),
     "swiglu: exp": ("swiglu", "np.minimum(rest + a.error / 4, 1) * EXP_REL", "0"),
     "swiglu: roundings": ("swiglu", "(1 + gamma(5))", "(1 + gamma(2))"),
@@ -542,7 +544,7 @@ def test_a_part_of_a_formula_that_is_left_out_is_missed(name):
     with pytest.raises((BrokenBoundError, AssertionError)), np.errstate(all="ignore"):
         if kernel in OFF:
             off_by_their_errors(kernel, "Closed", kernels)
-        tried(kernel, "Closed", kernels)
+        tried(kernel, "Closed", kernels, WHERE.get(name))
 
 
 OF_NUMBERS = {  # kernel that shows it, part of bounded.py, what is put in its place
@@ -562,6 +564,7 @@ OF_NUMBERS = {  # kernel that shows it, part of bounded.py, what is put in its p
     "exp never flushes": ("silu", "EXP_ABS = 2.0**-126", "EXP_ABS = 2.0**-150"),
     "exp of what is off": ("softmax", "math.exp(self.value + self.error)", "math.exp(self.value)"),
     "roots of what is off": ("rmsnorm", "moved = value - math.sqrt(self.value - self.error)", "moved = 0.0"),
+    "scale in the query": ("attention", "underflow = ETA / 2 * math.sqrt(len(q) / n_heads)", "underflow = 0.0"),
     "cosines are exact": ("rope_table", "U * abs(math.cos(angle)) + ", ""),
     "sines are exact": ("rope_table", "U * abs(math.sin(angle)) + ", ""),
 }
@@ -575,7 +578,7 @@ def test_an_error_that_numbers_forget_is_missed(name):
     with pytest.raises((BrokenBoundError, AssertionError, ZeroDivisionError)), np.errstate(all="ignore"):
         for operator in OPERATORS:
             assert worst_ratio(operator, number) <= SLACK
-        tried(kernel, "Bounded", kernels)
+        tried(kernel, "Bounded", kernels, WHERE.get(name))
 
 
 def weights_at_their_limits(weights: Callable[..., tuple[np.ndarray, np.ndarray]]) -> float:
