@@ -3,7 +3,7 @@
 The right ones are a forward pass of the reference in float64, whose products are not BLAS. Beside them stand those of
 an engine of this package, so that a distance can be told in units of what float32 rounding does to this model.
 
-Two programs part at the first position where another token is the likeliest. There our choice a lies above theirs, b,
+Two programs part where another token is the likeliest. There our choice a lies above theirs, b,
 by the margin m = v[a] - v[b] of the right logits v. Whoever prefers b errs by at least m in the difference of the two,
 and so by m / 2 in one of them: m <= 2 d explains the parting of a program that may be off by d. Rounding moves logits
 by as much as our engine is off, up to here: that is the d of a program that computes in float32. One that is more
@@ -60,6 +60,11 @@ class Position:
         return self.theirs / self.ours if self.ours else np.inf if self.theirs else 1.0
 
     @property
+    def enough(self) -> bool:
+        """Is the other program further off than half the margin of the two likeliest, so that it might part?"""
+        return self.top2 <= 2 * self.theirs
+
+    @property
     def parts(self) -> bool:
         """Is another token the likeliest?"""
         return not self.finite or self.likeliest != self.their_likeliest
@@ -67,7 +72,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first position at which the likeliest token is another one."""
+    """A position at which the likeliest token is another one."""
 
     position: int
     likeliest: int
@@ -119,23 +124,16 @@ class Findings:
         return best
 
     @property
-    def parting(self) -> Parting | None:
-        """Where the two part, if they do."""
-        for i, p in enumerate(self.positions):
+    def partings(self) -> list[Parting]:
+        """Every position at which the two part, judged by those before it."""
+        found, before, ours, coarseness = [], 0.0, 0.0, np.inf
+        for p in self.positions:
+            ours = max(ours, p.ours)
             if p.parts:
-                earlier = self.positions[:i]
-                before = max((e.theirs for e in earlier), default=0.0)
-                coarseness = min((e.times for e in earlier), default=0.0)
-                ours = max(e.ours for e in self.positions[: i + 1])
-                return Parting(
-                    p.position, p.likeliest, p.their_likeliest, p.margin, p.top2, before, ours, coarseness, p.finite
-                )
-        return None
-
-    @property
-    def parted(self) -> int:
-        """At how many positions the likeliest token is another one."""
-        return sum(p.parts for p in self.positions)
+                known = p.position, p.likeliest, p.their_likeliest, p.margin, p.top2
+                found.append(Parting(*known, before, ours, coarseness if before else 0.0, p.finite))
+            before, coarseness = max(before, p.theirs), min(coarseness, p.times)
+        return found
 
 
 class ValueKernels(ClosedKernels):

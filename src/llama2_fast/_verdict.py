@@ -133,14 +133,15 @@ def _summary(report: dict[str, Any]) -> str:
             found.append(f"{engine['name']} gives other bits with {broken['what']}")
     logits = report["logits"]
     if logits is not None and not logits["right"]:
-        found.append(f"{logits['name']} parts at position {logits['parting']['position']}, which is not explained")
+        where = logits["first_unexplained"]["position"]
+        found.append(f"{logits['name']} parts at position {where}, which is not explained")
     if found:
         return f"WRONG: {'; '.join(found)}"
     engines = " and ".join(dict.fromkeys(engine["engine"] for engine in report["engines"]))
     right = f"right: {engines}, on {report['model']['name']}"
     if logits is None:
         return right
-    parting = "parts where that is explained" if logits["parting"] else "never parts"
+    parting = "parts where that is explained" if logits["first"] else "never parts"
     times = f"{logits['distance'] / logits['ours']:.3g} times" if logits["ours"] else "not"
     return f"{right}; {logits['name']} {parting}, and is off by {times} what rounding does"
 
@@ -165,7 +166,7 @@ def _logits_text(found: dict[str, Any], tokens: dict[str, Any], every: bool) -> 
         yield f"  {hint}"
     if found["unused"]:
         yield f"  note: {found['unused']} more rows than tokens, which are not compared (--tokens FILE names all ids)"
-    yield from _parting_text(found)
+    yield from _partings_text(found)
 
 
 def _positions_table(found: dict[str, Any], every: bool) -> Iterator[str]:
@@ -173,7 +174,7 @@ def _positions_table(found: dict[str, Any], every: bool) -> Iterator[str]:
     chosen = set(range(len(positions)))
     if len(positions) > SHOWN and not every:
         first = positions[0]["position"]
-        marks = [p["position"] - first for p in (found["rise"], found["parting"], found) if p]
+        marks = [p["position"] - first for p in (found["rise"], found["first"], found["first_unexplained"], found) if p]
         chosen = {0, 1, 2, len(positions) - 1} | {m + step for m in marks for step in (-1, 0, 1)}
     cells = [["position", "error", found["engine"], "times", "likeliest", "theirs", "margin"]]
     for i, p in enumerate(positions):
@@ -188,29 +189,38 @@ def _positions_table(found: dict[str, Any], every: bool) -> Iterator[str]:
         yield f"({len(cells) - 1} of {len(positions)} positions; --all shows every one)"
 
 
-def _parting_text(found: dict[str, Any]) -> Iterator[str]:
-    parting, count = found["parting"], len(found["positions"])
-    if parting is None:
+def _partings_text(found: dict[str, Any]) -> Iterator[str]:
+    """Where the two part first, and where they part first without an explanation."""
+    count, enough = len(found["positions"]), found["enough"]
+    if not found["first"]:
         yield f"{found['name']}: never parts: the likeliest token is the same at {_many(count, 'position')}"
+        if enough:
+            yield f"  but it is off by enough to part at {len(enough)} of them, first at position {enough[0]}"
         return
-    differ = f"{found['parted']} of {count} positions differ"
+    differ = f"{found['parted']} of {count} positions differ, {found['unexplained']} of them without explanation"
+    yield from _parting_text(found, found["first"], "they part", differ)
+    later = found["first_unexplained"]
+    if later and later != found["first"]:
+        yield from _parting_text(found, later, "they part again", "the first that is not explained")
+
+
+def _parting_text(found: dict[str, Any], parting: dict[str, Any], what: str, note: str) -> Iterator[str]:
     ours, theirs = _token(found, parting["likeliest"]), _token(found, parting["their_likeliest"])
     if not parting["finite"]:
-        yield f"they part at position {parting['position']}: token {theirs} is not finite ({differ})"
+        yield f"{what} at position {parting['position']}: token {theirs} is not finite ({note})"
         return
-    yield f"they part at position {parting['position']}: ours is {ours}, theirs {theirs} ({differ})"
-    margin, name = parting["margin"], found["engine"]
+    margin, engine, allowed = parting["margin"], found["engine"], f"twice {parting['allowed'] / 2:.2e}"
+    yield f"{what} at position {parting['position']}: ours is {ours}, theirs {theirs} ({note})"
     below = f"theirs is {margin:.2e} below ours"
-    yield f"  top-2 margin {parting['top2']:.2e}; {below}; {name} is off by {parting['ours']:.2e}"
-    allowed = f"twice {parting['allowed'] / 2:.2e}"
+    yield f"  top-2 margin {parting['top2']:.2e}; {below}; {engine} is off by {parting['ours']:.2e}"
     if margin <= 2 * parting["ours"]:
         yield f"  explained by float32 rounding: the margin is at most {allowed}"
     elif parting["explained"]:
-        coarse = f"{parting['coarseness']:.3g} times as coarse as {name}, or more, at every position before"
-        yield f"  explained by coarser arithmetic: it was {coarse}: the margin is at most {allowed}"
+        coarse = f"it was {parting['coarseness']:.3g} times as coarse as {engine}, or more, at every position before"
+        yield f"  explained by coarser arithmetic: {coarse}: the margin is at most {allowed}"
     else:
         yield f"  NOT explained by rounding: the margin is more than {allowed}"
-        if margin <= 2 * parting["before"]:
+        if margin <= 2 * (parting["before"] or 0.0):
             yield f"  it was off by {parting['before']:.2e} before, but not at every position: look where it rises"
 
 

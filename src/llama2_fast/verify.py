@@ -323,23 +323,29 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _logits_report(found: Findings, pieces: dict[int, str]) -> dict[str, Any]:
-    parting, worst = found.parting, found.worst
-    known = {str(token): text for token, text in pieces.items()}
+    worst, partings = found.worst, found.partings
+    unexplained = [parting for parting in partings if not parting.explained]
     report: dict[str, Any] = {
-        "right": parting is None or parting.explained,
+        "right": not unexplained,
         "distance": _number(worst.theirs), "position": worst.position, "index": worst.index, "ours": found.ours,
-        "parted": found.parted, "parting": None,
-        "hints": found.hints, "pieces": known, "positions": [_plain(p) for p in found.positions],
+        "rise": None, "parted": len(partings), "unexplained": len(unexplained),
+        "first": _parting(partings), "first_unexplained": _parting(unexplained),
+        "enough": [p.position for p in found.positions if p.enough], "hints": found.hints,
+        "pieces": {str(token): piece for token, piece in pieces.items()},
+        "positions": [_plain(p) | {"times": _number(p.times)} for p in found.positions],
     }  # fmt: skip
-    report["rise"] = None
     if found.rise is not None:
         position, before = found.rise
         report["rise"] = {"position": position.position, "before": before, "times": _number(position.times)}
-    if parting is not None:
-        report["parting"] = _plain(parting) | {"allowed": parting.allowed, "explained": parting.explained}
     return report
 
 
+def _parting(partings: Sequence[Parting]) -> dict[str, Any] | None:
+    """The first of them."""
+    if not partings:
+        return None
+    return _plain(partings[0]) | {"allowed": partings[0].allowed, "explained": partings[0].explained}
+
+
 def _plain(found: Position | Parting) -> dict[str, Any]:
-    known = asdict(found) | ({"times": found.times} if isinstance(found, Position) else {})
-    return {name: _number(value) if isinstance(value, float) else value for name, value in known.items()}
+    return {name: _number(value) if isinstance(value, float) else value for name, value in asdict(found).items()}
