@@ -48,8 +48,9 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
   {prog} quantize stories15M.bin stories15M.q8.bin      a quarter of the size
 """,
 }
-TOOLS = ("verify", "bench")  # verbs of a package that has such modules: HELP, EXAMPLES, add_arguments, and run, whose
-# result is the exit code
+# Verbs that only a package with a module of that name has: HELP, EXAMPLES, add_arguments, and run, which may return an
+# exit code.
+TOOLS = ("verify", "bench")
 TEMPERATURE = 1.0  # as in llama2.c
 TINY_TEMPERATURE = 0.5  # of the bundled model, which has a million parameters: at 1.0 it takes too many wrong turns
 STEPS = 256  # of a text, as in llama2.c; a chat goes on to the end of the context

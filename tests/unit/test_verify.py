@@ -323,11 +323,11 @@ def test_other_bits_are_found(ask: Ask, model: Path, what: str, monkeypatch: pyt
 BLAS = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
-typedef void (*routine)(int, int, INT, INT, float, const float *, INT, const float *, INT, float, float *, INT);
+typedef void (*routine)(int, int, INT, INT, REAL, const REAL *, INT, const REAL *, INT, REAL, REAL *, INT);
 
 /* y = a x, but that the last column of a row-major matrix is forgotten: it may be called a column-major one's row. */
-void GEMV(int order, int trans, INT m, INT n, float alpha, const float *a, INT lda, const float *x, INT incx,
-          float beta, float *y, INT incy)
+void GEMV(int order, int trans, INT m, INT n, REAL alpha, const REAL *a, INT lda, const REAL *x, INT incx,
+          REAL beta, REAL *y, INT incy)
 {
     static routine real;
     if (!real)
@@ -339,45 +339,74 @@ void GEMV(int order, int trans, INT m, INT n, float alpha, const float *a, INT l
     real(order, trans, m, n, alpha, a, lda, x, incx, beta, y, incy);
 }
 """
+ROUTINES = [("scipy_cblas_{}gemv64_", "long"), ("cblas_{}gemv64_", "long"), ("cblas_{}gemv", "int")]
 
 
 @pytest.fixture(scope="module")
-def wrong_blas(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that stands before numpy's BLAS, and is wrong about products of a matrix and a vector."""
+def wrong_blas(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
+    """An environment with a library before numpy's BLAS that is wrong about matrix times vector, in float or double."""
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if sys.platform != "linux" or compiler is None:
         pytest.skip("needs LD_PRELOAD, as Linux has it, and a C compiler")
-    libraries = (Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*")
-    blas = next(libraries, None)
+    blas = next((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*"), None)
     if blas is None:
         pytest.skip("needs a numpy that brings its own OpenBLAS, as wheels do")
     code = blas.read_bytes()
-    names = [(n, w) for n, w in (("scipy_cblas_sgemv64_", "long"), ("cblas_sgemv64_", "long"), ("cblas_sgemv", "int"))]
-    name, width = next((n, w) for n, w in names if b"\0" + n.encode() + b"\0" in code)
+    form, width = next((f, w) for f, w in ROUTINES if b"\0" + f.format("s").encode() + b"\0" in code)
     folder = tmp_path_factory.mktemp("blas")
     (folder / "wrong.c").write_text(BLAS)
-    define = [f"-DGEMV={name}", f'-DNAME="{name}"', f'-DLIBRARY="{blas}"', f"-DINT={width}"]
-    words = [compiler, "-shared", "-fPIC", *define, folder / "wrong.c", "-o", folder / "wrong.so", "-ldl"]
-    subprocess.run(words, check=True)
-    return folder / "wrong.so"
+
+    def build(real: str) -> dict[str, str]:
+        name, library = form.format(real[0].replace("f", "s")), folder / f"{real}.so"
+        define = [f"-DREAL={real}", f"-DGEMV={name}", f'-DNAME="{name}"', f'-DLIBRARY="{blas}"', f"-DINT={width}"]
+        words = [compiler, "-shared", "-fPIC", *define, folder / "wrong.c", "-o", library, "-ldl"]
+        subprocess.run(words, check=True)
+        return ENV | {"LD_PRELOAD": str(library)}
+
+    return build
 
 
-def test_a_wrong_blas_is_found(wrong_blas: Path) -> None:
+def test_a_wrong_blas_is_found(wrong_blas: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
     """By nothing but the verb, on the bundled model; without that library everything is right."""
-    argv = ["verify", "--backend", "numpy", "-n", "16", "--json", "-"]
-    right = run(llama2_fast, *argv)
-    assert (right.returncode, json.loads(right.stdout)["right"]) == (0, True)
-    done = run(llama2_fast, *argv, env=ENV | {"LD_PRELOAD": str(wrong_blas)})
+    argv = ["verify", "--backend", "numpy", "-n", "16", "--json", tmp_path / "found.json"]
+    assert run(llama2_fast, *argv).returncode == 0
+    assert json.loads((tmp_path / "found.json").read_text())["right"] is True
+    done = run(llama2_fast, *argv, env=wrong_blas("float"))
     assert done.returncode == 1
-    integers, floats = json.loads(done.stdout)["engines"]
+    last = done.stdout.decode().splitlines()[-1]
+    assert last == "WRONG: numpy, float32 breaks the bound of q of layer 0 (matmul, rope)"
+    integers, floats = json.loads((tmp_path / "found.json").read_text())["engines"]
     assert (integers["right"], floats["right"]) == (True, False)
     wrong = [row for row in floats["rows"] if row["wrong"]]
-    assert (wrong[0]["layer"], wrong[0]["buffer"], wrong[0]["kernel"]) == (0, "q", "matmul, rope")
     assert {row["kernel"].split(",")[0] for row in wrong} == {"matmul"}
     assert min(row["token"] for row in wrong) == 14  # the first that goes in alone
-    assert run(llama2_fast, *argv[:-2], env=ENV | {"LD_PRELOAD": str(wrong_blas)}).stdout.decode().splitlines()[-1] == (
-        "WRONG: numpy, float32 breaks the bound of q of layer 0 (matmul, rope)"
-    )
+
+
+def test_a_wrong_blas_is_not_its_own_judge(
+    wrong_blas: Callable[[str], dict[str, str]], tmp_path: Path, model: Path
+) -> None:
+    """Products of double numbers are wrong: the engine has none, and the judge does not ask BLAS for its own."""
+    env = wrong_blas("double")
+    code = "import numpy; print((numpy.ones((2, 3)) @ numpy.ones(3)).tolist())"
+    product = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout
+    assert product == b"[2.0, 2.0]\n"
+    np.save(tmp_path / "peer.npy", np.zeros(CONFIG.vocab_size))
+    argv = ["verify", model, "--backend", "numpy", "--bounds", "closed", "-i", "abc", "--json", tmp_path / "found.json"]
+    assert run(llama2_fast, *argv, "--logits", tmp_path / "peer.npy", env=env).stderr == b""
+    report = json.loads((tmp_path / "found.json").read_text())
+    assert report["engines"][0]["right"] is True
+    assert report["logits"]["ours"] < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["none", "int8"])
+def test_rows_are_widened_a_few_at_a_time(ask: Ask, model: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many makes no difference."""
+    argv = model, "--backend", "numpy", "--bounds", "closed", "-n", "3", "--quantize", kind, "--json", "-"
+    whole = json.loads(ask(0, *argv))["engines"]
+    monkeypatch.setattr("llama2_fast._bounds.closed.BLOCK", 5 * CONFIG.dim)
+    for a, b in zip(whole[0]["rows"], json.loads(ask(0, *argv))["engines"][0]["rows"], strict=True):
+        assert (a["buffer"], a["token"], a["index"]) == (b["buffer"], b["token"], b["index"])
+        assert (a["distance"], a["bound"]) == pytest.approx((b["distance"], b["bound"]), rel=1e-6)
 
 
 # --------------------------------------------------------------------------------------------------------------- logits
