@@ -130,7 +130,7 @@ class _Task:
 
     def _as(self, kind: str) -> Weights:
         """The weights of a kind, made of those of the file if they are another."""
-        if kind in LARGEST_GROUP and not isinstance(self._weights.wq[0], Int8Matrix):
+        if kind in LARGEST_GROUP and kind == self.args.quantize:
             return quantize_weights(self._weights, kind)
         return map_matrices(self._weights, _expanded) if kind == "float32" else self._weights
 
