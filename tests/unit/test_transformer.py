@@ -215,6 +215,15 @@ def test_the_position_of_a_bad_logit_is_told(llama2):
         assert cache.length == position
 
 
+def test_the_reference_names_a_bad_number_of_an_array():
+    """Its rows may be of any kind that holds numbers: the judge of `verify` is given the arrays of the fast twin."""
+    twins = random_twins(CONFIG, seed=3)
+    twins.fast.w2[1][3, 4] = np.inf
+    transformer = llama2_ref.Transformer(CONFIG, twins.fast)
+    with np.errstate(all="ignore"), pytest.raises(llama2_ref.NumericsError, match=r"w2\[1\]\[3\]\[4\] is inf"):
+        transformer.forward([1], transformer.new_cache())
+
+
 def test_an_error_in_a_thread_comes_through():
     from llama2_fast._threads import Team
 
