@@ -52,6 +52,13 @@ def test_tokens_are_accepted(impl, p, topp, coin):
     assert topp_accept(p, topp, coin)[token]
 
 
+def test_topp_may_be_rounded_to_float32():
+    """0.3 becomes more than 0.3, and the first token alone no longer exceeds it: the second, too, is right."""
+    p = np.array([0.3, 0.25, 0.25, 0.2], np.float32)
+    assert topp_accept(p, 0.3, 0.9).tolist() == [True, True, True, False]
+    assert topp_accept(p, float(p[0]) * (1 - 2.0**-20), 0.9).tolist() == [True, False, False, False]
+
+
 @pytest.mark.kernel("sample_mult")
 @given(distributions(), coins)
 def test_tokens_of_all_are_accepted(impl, p, coin):

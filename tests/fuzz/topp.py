@@ -13,9 +13,9 @@ def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> 
     """Which tokens a correct sampler may return, as a mask: see `docs/design.md`, "Discrete choices".
 
     `p` are exact probabilities and `dp` how far those of the implementation may be off. Prefix sums of k terms err by
-    gamma_k; the nucleus may end at any index that the sums allow, but no token that comes after the last such index is
-    ever drawn; tokens whose probabilities lie closer than their errors may come in any order. Where all of p are
-    multiples of 2^-24, sums are exact, and so is the rule, up to ties.
+    gamma_k; the nucleus may end at any index that the sums allow, for top-p as it is or rounded to float32, but no token
+    that comes after the last such index is ever drawn; tokens whose probabilities lie closer than their errors may come
+    in any order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
     """
     p = np.asarray(p, np.float64)
     n, nucleus = len(p), 0 < topp < 1
@@ -44,7 +44,8 @@ def _nucleus_range(p: Array, dp: Array, g: Array, tiny: float, topp: float, coin
     n = len(p)
     c, d = np.cumsum(np.sort(p)[::-1]), np.cumsum(np.sort(dp)[::-1])
     d = d * SLACK + g[:-1] * (c + d) + tiny
-    first, last = (int(np.argmax(over)) if over.any() else n - 1 for over in (c + d > topp, c - d > topp))
+    least, most = sorted((topp, float(np.float32(topp))))
+    first, last = (int(np.argmax(over)) if over.any() else n - 1 for over in (c + d > least, c - d > most))
     up, down = np.sort(p + dp), np.sort(np.maximum(p - dp, 0))
     before = np.searchsorted(down, p + dp, "right")
     low = np.sum(down) - np.concatenate([[0], np.cumsum(down)])[before]
