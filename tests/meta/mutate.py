@@ -1,0 +1,399 @@
+"""Mutation testing of llama2_fast: python tests/meta/mutate.py [--module FILE ...].
+
+Every mutant (see mutants.py) is run against the tests that execute its line, the fastest first, until one fails. A
+mutant that no test notices survives: it needs a better test, or a reason why nobody can notice it (docs/mutation.md).
+
+A process that has imported everything but llama2_fast forks for each mutant, so that one takes a second or two. Which
+test executes which lines is found by tracing, once (--trace). Outcomes go into a file as they are found: a run can be
+interrupted and goes on where it was. See --help.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import random
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy; and no thread may run when this process forks
+ROOT = Path(__file__).parents[2]
+SOURCE, TESTS = ROOT / "src" / "llama2_fast", ROOT / "tests"
+sys.path[:0] = [str(ROOT / "src"), str(TESTS)]
+
+import pytest  # noqa: E402
+
+from meta.mutants import Mutant, mutants  # noqa: E402
+from meta.plant import plant  # noqa: E402
+
+MEMORY = 12 * 2**30  # bytes that a mutant may reserve
+PATIENCE = 10  # times its usual seconds that a test may take, and as many seconds more
+COMPILING = 60  # seconds more for the first test, where the kernels must be compiled first
+TRACED = ("unit", "fuzz", "golden")  # folders of tests
+TIMED = ("grows_like", "takes_no_time", "wheel", "sentencepiece", "hub")  # not for this
+
+# Modules whose code is compiled, or whose results are kept for the whole process: tracing does not see who uses them.
+COMPILED = [f"_simd/{name}.py" for name in ("elementary", "entries", "fields", "jit", "layers", "products", "step")]
+COMPILED += [f"_simd/{name}.py" for name in ("target", "vectors", "build")]
+ONCE = [*COMPILED, "_simd/library.py", "_simd/system.py", "_simd/__init__.py", "__main__.py"]
+FOR_ONCE = ("fuzz/test_simd.py", "fuzz/test_exp.py", "fuzz/test_transformer.py", "unit/test_simd.py")
+FIRST = ("test_every_machine", "test_bits", "test_cos", "test_exp")  # of these, what finds most
+
+
+# ------------------------------------------------------------------------------------------------------------- a child
+
+
+class Watch:
+    """A plugin of pytest: runs what was chosen, in that order, and tells what is going on."""
+
+    def __init__(self, chosen: Sequence[str] | None, tell: Any, lines: "Lines | None" = None) -> None:
+        self._places = None if chosen is None else {node: i for i, node in enumerate(chosen)}
+        self._tell, self._lines = tell, lines
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._places is None:
+            items[:] = [item for item in items if not any(word in item.nodeid for word in TIMED)]
+        else:
+            places = self._places
+            items[:] = sorted((item for item in items if item.nodeid in places), key=lambda item: places[item.nodeid])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._tell(start=item.nodeid)
+        begin = time.monotonic()
+        if self._lines:
+            self._lines.begin()
+        try:
+            return (yield)
+        finally:
+            if self._lines:
+                self._tell(traced=item.nodeid, seconds=time.monotonic() - begin, lines=self._lines.end())
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._tell(failed=report.nodeid, why=_last_line(report))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._tell(failed="import", why=_last_line(report))
+
+
+def _last_line(report: Any) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash else str(report.longrepr)
+    return str(text).strip().splitlines()[0][:200] if str(text).strip() else ""
+
+
+class Lines:
+    """Which lines of llama2_fast are executed, in all threads."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, int]] = set()
+        self._start = f"{SOURCE}{os.sep}"
+        threading.settrace(self._call)
+        sys.settrace(self._call)
+
+    def begin(self) -> None:
+        self._seen = set()
+
+    def end(self) -> dict[str, list[int]]:
+        files: dict[str, list[int]] = {}
+        for file, line in sorted(self._seen):
+            files.setdefault(file.removeprefix(self._start), []).append(line)
+        return files
+
+    def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(self._start):
+            return None
+        file, seen = frame.f_code.co_filename, self._seen
+
+        def line(frame: FrameType, event: str, argument: Any) -> Any:
+            if event == "line":
+                self._seen.add((file, frame.f_lineno))
+            return line
+
+        seen.add((file, frame.f_lineno))
+        return line
+
+
+def run_pytest(files: Sequence[str], watch: Watch, first_failure: bool) -> int:
+    """Run tests in this process, with the settings of the project but for workers and reports."""
+    words = ["-q", "-o", "addopts=", "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    words += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--tb=line"]
+    words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis has been imported before pytest began
+    return int(pytest.main([*words, *(["-x"] if first_failure else []), *files], plugins=[watch]))
+
+
+@contextlib.contextmanager
+def child(work: Any) -> Iterator[tuple[int, int]]:
+    """Fork a process that calls work(tell): its number, and where to read lines of JSON, what it tells."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.setsid()
+        os.close(reading)
+        null = os.open(os.environ.get("MUTATE_LOG", os.devnull), os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+        def tell(**facts: Any) -> None:
+            line = json.dumps(facts).encode() + b"\n"
+            while line:
+                line = line[os.write(writing, line) :]
+
+        try:
+            tell(ended=work(tell))
+        except BaseException as error:
+            tell(error=repr(error))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        yield process, reading
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        os.close(reading)
+
+
+def heard(source: int, seconds: Any) -> Iterator[dict[str, Any]]:
+    """What a child tells, until it ends. {"timeout": True} comes last if it says nothing for seconds()."""
+    rest = b""
+    while True:
+        if not select.select([source], [], [], seconds())[0]:
+            yield {"timeout": True}
+            return
+        data = os.read(source, 2**16)
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (json.loads(line) for line in lines)
+
+
+# ------------------------------------------------------------------------------------------------------------- tracing
+
+Trace = dict[str, dict[str, Any]]  # of each test: its seconds, and the lines that it executes in each file
+
+
+def trace(files: Sequence[str]) -> Trace:
+    """Run all tests of some files, and find what they execute. Raises SystemExit if one fails."""
+
+    def work(tell: Any) -> int:
+        lines = Lines()
+        return run_pytest(files, Watch(None, tell, lines), first_failure=False)
+
+    found: Trace = {}
+    with child(work) as (_, source):
+        for facts in heard(source, lambda: 600):
+            if "failed" in facts:
+                sys.exit(f"tests must pass before anything is mutated (got {facts['failed']}: {facts['why']})")
+            if "error" in facts:
+                sys.exit(f"tracing must work (got {facts['error']})")
+            if "traced" in facts:
+                found[facts["traced"]] = {"seconds": facts["seconds"], "lines": facts["lines"]}
+    return found
+
+
+def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
+    """The tests that can notice a mutant, in the order in which they should be run."""
+    by_time = sorted(traced, key=lambda node: float(traced[node]["seconds"]))
+    if mutant.file in ONCE:
+        some = [node for node in by_time if node.removeprefix("tests/").startswith(FOR_ONCE)]
+        return sorted(some, key=lambda node: not any(word in node for word in FIRST))
+    first, last = mutant.lines
+    own = [
+        node for node in by_time if any(first <= line <= last for line in traced[node]["lines"].get(mutant.file, ()))
+    ]
+    if own or not mutant.imported:
+        return own
+    return [node for node in by_time if mutant.file in traced[node]["lines"]]
+
+
+# --------------------------------------------------------------------------------------------------------------- runs
+
+
+def outcome(mutant: Mutant, traced: Trace) -> dict[str, Any]:
+    """Run the tests of a mutant until one fails: what came of it."""
+    tests = tests_of(mutant, traced)
+    if not tests:
+        return {"outcome": "survived", "by": "no test executes it", "tests": 0}
+    folder = Path(tempfile.mkdtemp(prefix="mutant-"))
+
+    def work(tell: Any) -> int:
+        path = SOURCE / mutant.file
+        name = ".".join(["llama2_fast", *Path(mutant.file).with_suffix("").parts]).removesuffix(".__init__")
+        (folder / "hook").mkdir()
+        plant(folder / "hook", name, path, mutant.apply(path.read_bytes()).decode())
+        if mutant.file in COMPILED:
+            os.environ["LLAMA2_CACHE"] = str(folder / "cache")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        files = list(dict.fromkeys(node.partition("::")[0] for node in tests))
+        return run_pytest([str(ROOT / file) for file in files], Watch(tests, tell), first_failure=True)
+
+    current, begin = "import", time.monotonic()
+    slow = COMPILING if mutant.file in COMPILED else 0
+
+    def patience() -> float:
+        usual = traced[current]["seconds"] if current in traced else 5
+        return float(PATIENCE * (usual + 1) + slow)
+
+    found: dict[str, Any] = {"outcome": "killed", "by": f"crash in {current}", "tests": len(tests)}
+    try:
+        with child(work) as (_, source):
+            for facts in heard(source, patience):
+                if "start" in facts:
+                    current = facts["start"]
+                    found["by"] = f"crash in {current}"
+                elif "failed" in facts:
+                    found |= {"by": facts["failed"], "why": facts["why"]}
+                    break
+                elif "timeout" in facts:
+                    found |= {"outcome": "timeout", "by": current}
+                elif facts.get("ended") in (0, 1):
+                    found |= {"outcome": "survived" if facts["ended"] == 0 else "killed", "by": ""}
+                elif "ended" in facts:
+                    found |= {"by": "import" if current == "import" else current}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found | {"seconds": round(time.monotonic() - begin, 2)}
+
+
+def chosen(args: argparse.Namespace) -> list[Mutant]:
+    """The mutants that are asked for: all of some modules, or a sample that takes the same share of each."""
+    files = args.module or [str(path.relative_to(SOURCE)) for path in sorted(SOURCE.rglob("*.py"))]
+    found = []
+    for file in files:
+        found += mutants((SOURCE / file).read_bytes(), file)
+    if args.only:
+        return [mutant for mutant in found if mutant.id in args.only]
+    if args.sample and args.sample < len(found):
+        order = random.Random(args.seed).sample(found, len(found))
+        share, taken = args.sample / len(found), Counter[str]()
+        sizes = Counter(mutant.file for mutant in found)
+        some = []
+        for mutant in order:
+            if taken[mutant.file] < round(share * sizes[mutant.file]):
+                taken[mutant.file] += 1
+                some.append(mutant)
+        return some
+    return found
+
+
+def digest(file: str) -> str:
+    return hashlib.sha256((SOURCE / file).read_bytes()).hexdigest()[:12]
+
+
+def known(path: Path) -> dict[str, dict[str, Any]]:
+    """The last outcome of each mutant of the modules as they are now."""
+    if not path.exists():
+        return {}
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return {record["id"]: record for record in records if record["source"] == digest(record["id"].partition(":")[0])}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--module", nargs="+", metavar="FILE", help="such as kernels.py or _simd/step.py (default: all)"
+    )
+    parser.add_argument("--only", nargs="+", metavar="ID", help="mutants by their ids")
+    parser.add_argument("--sample", type=int, metavar="N", help="so many, the same share of each module")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the sample (default: 1)")
+    parser.add_argument("--again", action="store_true", help="run known survivors again, and nothing else")
+    parser.add_argument("--list", action="store_true", help="show the mutants, and run nothing")
+    parser.add_argument("--report", action="store_true", help="show counts and survivors, and run nothing")
+    parser.add_argument("--trace", nargs="*", metavar="TESTS", help="find what tests execute, of some files or of all")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutation", metavar="FOLDER", help="of outcomes")
+    args = parser.parse_args(argv)
+    if args.list:
+        for mutant in chosen(args):
+            print(f"{mutant.id:45} {mutant.old}  ->  {mutant.new}")
+        return 0
+    args.out.mkdir(parents=True, exist_ok=True)
+    records = args.out / "outcomes.jsonl"
+    if args.report:
+        report(chosen(args), known(records))
+        return 0
+    prepare()
+    where = args.out / "trace.json"
+    traced: Trace = json.loads(where.read_text()) if where.exists() else {}
+    if args.trace is not None or not traced:
+        files = args.trace or [str(path) for folder in TRACED for path in sorted((TESTS / folder).glob("test_*.py"))]
+        new = trace(files)
+        renewed = {node.partition("::")[0] for node in new}
+        traced = {node: facts for node, facts in traced.items() if node.partition("::")[0] not in renewed} | new
+        where.write_text(json.dumps(traced))
+        print(f"traced {len(new)} tests")
+        if args.trace is not None:
+            return 0
+    run(chosen(args), known(records), traced, records, args.again)
+    return 0
+
+
+def prepare() -> None:
+    """Import what all children need, but not what is mutated."""
+    import hypothesis
+
+    for name in ("numpy", "hypothesis.extra.numpy", "llvmlite.binding", "numba"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    kept = {"deadline": None, "database": None, "derandomize": True, "report_multiple_bugs": False}
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # nobody reads a smallest example here
+    checks = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("mutation", phases=phases, suppress_health_check=checks, **kept)
+    os.environ["HYPOTHESIS_PROFILE"] = "mutation"
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(TESTS)])
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.chdir(ROOT)
+
+
+def run(some: Sequence[Mutant], before: dict[str, dict[str, Any]], traced: Trace, records: Path, again: bool) -> None:
+    """Run mutants one by one, and write down what comes of each."""
+    if again:
+        todo = [mutant for mutant in some if before.get(mutant.id, {}).get("outcome") == "survived"]
+    else:
+        todo = [mutant for mutant in some if mutant.id not in before]
+    for i, mutant in enumerate(todo, 1):
+        facts = {"id": mutant.id, "old": mutant.old, "new": mutant.new, "source": digest(mutant.file)}
+        facts |= outcome(mutant, traced)
+        with records.open("a") as file:
+            file.write(json.dumps(facts) + "\n")
+        print(f"{i}/{len(todo)} {facts['outcome']:9} {mutant.id}  {facts['by']}  {facts.get('seconds', 0)}", flush=True)
+
+
+def report(some: Sequence[Mutant], records: dict[str, dict[str, Any]]) -> None:
+    """Counts of each module, and its survivors."""
+    counts: dict[str, Counter[str]] = {}
+    for mutant in some:
+        counts.setdefault(mutant.file, Counter())[records.get(mutant.id, {}).get("outcome", "not run")] += 1
+    print(f"{'module':25} mutants  killed timeout survived not run  score")
+    for file, count in counts.items():
+        caught, ran = count["killed"] + count["timeout"], count.total() - count["not run"]
+        numbers = (
+            f"{count.total():7} {count['killed']:7} {count['timeout']:7} {count['survived']:8} {count['not run']:7}"
+        )
+        print(f"{file:25} {numbers}  {100 * caught / ran if ran else 0:.1f}%")
+    for mutant in some:
+        if records.get(mutant.id, {}).get("outcome") == "survived":
+            print(f"{mutant.id:45} {mutant.old}  ->  {mutant.new}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
