@@ -83,9 +83,8 @@ def dequantize_int8(q: Array, scale: Array) -> Array:
     """
     q, scale = np.asarray(q), np.asarray(scale, np.float32)
     size = _group_size(q, scale)
-    numbers = q.reshape(*scale.shape, size).astype(np.float32)  # of any integer type: float32 times int64 is float64
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scales: what is not finite is found later
-        return (numbers * scale[..., None]).reshape(q.shape)
+        return np.multiply(q.reshape(*scale.shape, size), scale[..., None], dtype=np.float32).reshape(q.shape)
 
 
 def matmul_int8(w_q: Array, w_scale: Array, x_q: Array, x_scale: Array) -> Array:

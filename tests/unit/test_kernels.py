@@ -136,3 +136,31 @@ def test_nothing_overflows_in_silu(llama2):
         -0.0,
         np.float32(1e30) if llama2 is llama2_fast else 1e30,
     ]
+
+
+DOUBLE = np.array([0.1, -0.2, 0.3, 0.4]) * (1 + 2.0**-40)  # float64 numbers that float32 has not
+CALLS = {
+    "matmul": ([DOUBLE, DOUBLE], DOUBLE),
+    "add": (DOUBLE, DOUBLE),
+    "rmsnorm": (DOUBLE, DOUBLE, 1e-5),
+    "rope": (DOUBLE, DOUBLE[:2], DOUBLE[2:]),
+    "softmax": (DOUBLE,),
+    "silu": (DOUBLE,),
+    "swiglu": (DOUBLE, DOUBLE),
+    "attention": (DOUBLE, [DOUBLE, DOUBLE], [DOUBLE, -DOUBLE], 2),
+    "dequantize_int8": ([1, 2, 3, 4], DOUBLE[:2]),
+    "matmul_int8": ([[1, 2, 3, 4]], [DOUBLE[:2]], [5, 6, 7, 8], DOUBLE[2:]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_everything_is_float32(name):
+    """What comes in is rounded to float32 first, each argument of its own: the same bits as from float32 numbers."""
+    kernel, args = getattr(fast, name), CALLS[name]
+    expected = kernel(*(np.asarray(arg, np.float32) if np.ndim(arg) else arg for arg in args))
+    for i in range(len(args)):
+        some = [arg if i == j or not np.ndim(arg) else np.asarray(arg, np.float32) for j, arg in enumerate(args)]
+        got = kernel(*some)
+        assert got.dtype == np.float32
+        assert np.array_equal(got, expected)
+        assert np.shape(got) == np.shape(expected)
