@@ -1,0 +1,72 @@
+"""The mutator itself: what it changes, what it leaves alone, and that mutants are judged as they should be."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llama2_fast
+from meta.mutants import mutants
+
+SOURCE = Path(llama2_fast.__file__).parent
+MUTATE = Path(__file__).parent / "mutate.py"
+
+
+def edits(text):
+    return {f"{mutant.old} -> {mutant.new.strip('()')}" for mutant in mutants(text.encode(), "some.py")}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a < b", {"a < b -> a <= b", "a < b -> a >= b"}),
+        ("a == b", {"a == b -> a != b"}),
+        ("a not in b", {"a not in b -> a in b"}),
+        ("a + b", {"a + b -> a - b"}),
+        ("a // b", {"a // b -> a / b"}),
+        ("a and b", {"a and b -> a or b"}),
+        ("not a", {"not a -> a"}),
+        ("-a", {"-a -> a"}),
+        ("3", set()),  # a text that stands alone, such as a docstring, is left alone
+        ("a = 3", {"3 -> 4", "3 -> 2"}),
+        ("a = 0.5", {"0.5 -> 1.0", f"0.5 -> {0.5 * 1.000001}"}),
+        ("a = True", {"True -> False"}),
+        ("a = 'wq'", {"'wq' -> 'not_wq'"}),
+        ("a = 'some words'", set()),
+        ("f(a, b)", {"f(a, b) -> f(b, a"}),
+        ("f(a, 'of another kind')", set()),
+        ("f(a, b=c)", {"f(a, b=c) -> f(a"}),
+        ("a[b:c]", {"b -> b + 1", "b -> b - 1", "c -> c + 1", "c -> c - 1"}),
+        ("if a: b", {"a -> not a"}),
+        ("[a for a in b if a]", {"a -> not a"}),
+        ("np.float32", {"np.float32 -> np.float64"}),
+        ("def f(a=1): return a", {"1 -> 2", "1 -> 0", "return a -> return None"}),
+        ("def f(a): a = b", {"a = b -> pass"}),
+        ("def f(): a = b", set()),  # the name would only be missing
+        ("def f():\n g()", {"g() -> pass"}),
+        ("def f(): a += b", set() | {"a += b -> a -= b"}),
+        ("def f(): raise E('text', 1 + 2)", {"raise E('text', 1 + 2) -> pass"}),
+        ("def f(a: int | str) -> int | str: return a", {"return a -> return None"}),
+        ("f'{a + 1}'", set()),
+        ("__all__ = ['a']", set()),
+        ("import a", set()),
+    ],
+)
+def test_edits(text, expected):
+    assert edits(text) == expected
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_every_mutant_is_another_program_of_as_many_lines(path):
+    text = path.read_bytes()
+    found = mutants(text, path.name)
+    assert len({mutant.id for mutant in found}) == len(found)
+    assert found == mutants(text, path.name)
+    whole = ast.dump(ast.parse(text))
+    for mutant in found[:: 1 + len(found) // 40]:
+        changed = mutant.apply(text)
+        assert ast.dump(ast.parse(changed)) != whole
+        assert changed.count(b"\n") == text.count(b"\n")
