@@ -113,3 +113,46 @@ def test_coins_are_those_of_llama2_c(seed, count):
         u32 = (other * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(32)
         assert coin == float((u32[0] >> np.uint64(8)) / 16777216)
         assert 0 <= coin < 1
+
+
+@given(seeds, st.integers(1000, 3000), st.floats(0, 1), st.sampled_from((0.0, 0.5, 0.9)))
+def test_running_sums_are_float64(seed, n, place, topp):
+    """Coins on both sides of a running sum, as near as there are any: sums in float32 would be farther off."""
+    p = np.random.default_rng(seed).random(n)
+    p = (p / p.sum()).astype(np.float32)
+    order = np.argsort(-p, kind="stable") if topp else np.arange(n)
+    sums = np.cumsum(p[order], dtype=np.float64)
+    kept = int(np.argmax(sums > topp)) + 1 if topp else n
+    i = int(place * (kept - 2))
+    below = int(sums[i] / (sums[kept - 1] if topp else 1) * 2**24)
+    for coin, token in ((below / 2**24, order[i]), ((below + 1) / 2**24, order[i + 1])):
+        assert fast.sample_topp(p, topp, coin) == ref.sample_topp(p.tolist(), topp, coin) == token
+
+
+@given(st.integers(17, 200), st.floats(0.01, 0.99), coins)
+def test_ties_go_to_the_lower_index_however_many_there_are(n, topp, coin):
+    """numpy's sorts are stable by themselves only below 17 numbers."""
+    p = np.full(n, 2.0**-8, np.float32)
+    p[-1] = 0.5
+    order = [n - 1, *range(n - 1)]
+    kept = int(np.argmax(np.append(np.cumsum(p[order]) > topp, True))) + 1
+    sums = np.cumsum(p[order[: min(kept, n)]])
+    expected = order[int(np.argmax(sums > coin * sums[-1]))]
+    assert fast.sample_topp(p, topp, coin) == ref.sample_topp(p.tolist(), topp, coin) == expected
+
+
+@pytest.mark.parametrize("topp", [0.0, 1.0, 1.5])
+def test_tokens_are_not_sorted_where_none_is_dropped(topp):
+    """The running sum goes over tokens as they come; a coin beyond all of it takes the last one."""
+    for module, make in ((ref, list), (fast, lambda x: np.array(x, np.float32))):
+        p = make([0.25, 0.5, 0.125])
+        tokens = [module.sample_topp(p, topp, coin) for coin in (0.0, 0.125, 0.25, 0.75, 0.875, 0.9)]
+        assert tokens == [0, 0, 1, 2, 2, 2]
+
+
+def test_logits_are_float32():
+    """Whatever kind of numbers they are, they are rounded first: two that differ by less are equal."""
+    logits = np.array([999.99999, 1000.0, 1000.00002, 999.00002])
+    assert llama2_fast.Sampler(0.0).sample(logits) == llama2_fast.Sampler(0.0).sample(logits.tolist()) == 0
+    sampler = llama2_fast.Sampler(0.7)
+    assert np.array_equal(sampler.probabilities(logits), sampler.probabilities(logits.astype(np.float32)))

@@ -59,7 +59,7 @@ class Mutant:
     operator: str
     number: int  # among those of an operator at one place
     lines: tuple[int, int]  # of the statement around, without its body
-    imported: bool  # is it executed when the module is imported?
+    function: str  # whose code it is in: "" for what an import executes
     place: slice  # in the bytes of the file
     old: str
     new: str
@@ -84,7 +84,7 @@ def mutants(text: bytes, file: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     found: list[Mutant] = []
     counts: dict[tuple[int, int, str], int] = {}
-    for node, operator, replacement, lines, imported in _Finder().edits(ast.parse(text)):
+    for node, operator, replacement, lines, function in _Finder().edits(ast.parse(text)):
         old, new = ast.unparse(node), ast.unparse(replacement)
         if new == old:
             continue
@@ -92,7 +92,7 @@ def mutants(text: bytes, file: str) -> list[Mutant]:
         counts[key] = counts.get(key, -1) + 1
         place = slice(starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
         whole = new if isinstance(replacement, ast.stmt) else f"({new})"
-        found.append(Mutant(file, *key, counts[key], lines, imported, place, old, whole))
+        found.append(Mutant(file, *key, counts[key], lines, function, place, old, whole))
     return sorted(found, key=lambda mutant: (mutant.line, mutant.column, mutant.operator, mutant.number))
 
 
@@ -105,11 +105,12 @@ class _Finder:
     def __init__(self) -> None:
         self._bound: list[set[str]] = []  # names that have a value already, in each function around
         self._lines = (0, 0)
+        self._names: list[str] = []  # of classes, and of the outermost function
 
-    def edits(self, tree: ast.Module) -> Iterator[tuple[Any, str, Any, tuple[int, int], bool]]:
-        """All edits, each with the lines of its statement, and whether it is executed by an import."""
+    def edits(self, tree: ast.Module) -> Iterator[tuple[Any, str, Any, tuple[int, int], str]]:
+        """All edits, each with the lines of its statement and the name of its outermost function."""
         for node, operator, replacement in self._statements(tree.body):
-            yield node, operator, replacement, self._lines, not self._bound
+            yield node, operator, replacement, self._lines, ".".join(self._names) if self._bound else ""
 
     def _statements(self, body: list[Any]) -> Iterator[Edit]:
         for statement in body:
@@ -136,8 +137,12 @@ class _Finder:
         if isinstance(node, ast.FunctionDef):
             yield from self._function(node)
             return
+        if isinstance(node, ast.ClassDef):
+            self._names.append(node.name)
         for part in ("body", "orelse", "finalbody"):
             yield from self._statements(getattr(node, part, []))
+        if isinstance(node, ast.ClassDef):
+            self._names.pop()
         for handler in getattr(node, "handlers", []):
             yield from self._statements(handler.body)
 
@@ -146,9 +151,12 @@ class _Finder:
         for default in (*arguments.defaults, *arguments.kw_defaults):
             if default is not None:
                 yield from self._expression(default)
+        outermost = [node.name] if not self._bound else []
+        self._names += outermost
         self._bound.append({argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)})
         yield from self._statements(node.body)
         self._bound.pop()
+        del self._names[len(self._names) - len(outermost) :]
 
     def _can_go(self, node: Any) -> bool:
         """Can a statement be left out? Without its first value a name would only be missing."""

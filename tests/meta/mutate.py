@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy; and no thread may run when this process forks
@@ -43,7 +43,16 @@ MEMORY = 12 * 2**30  # bytes that a mutant may reserve
 PATIENCE = 10  # times its usual seconds that a test may take, and as many seconds more
 COMPILING = 60  # seconds more for the first test, where the kernels must be compiled first
 TRACED = ("unit", "fuzz", "golden")  # folders of tests
-TIMED = ("grows_like", "ctrl_c", "takes_no_time", "wheel", "sentencepiece", "hub")  # not for this
+TIMED = (
+    "at_real_sizes",
+    "closed_formulas",
+    "grows_like",
+    "ctrl_c",
+    "takes_no_time",
+    "wheel",
+    "sentencepiece",
+    "hub",
+)  # not for this
 BACKEND = os.environ.get("LLAMA2_BACKEND", "simd")  # whose modules are mutated
 OTHERS = ("[llama2_ref", "[simd" if BACKEND == "numpy" else "[numpy")  # tests of something else
 
@@ -68,8 +77,7 @@ class Watch:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self._places is None:
-            left_out = (*TIMED, *OTHERS)
-            items[:] = [item for item in items if not any(word in item.nodeid for word in left_out)]
+            items[:] = [item for item in items if not any(word in item.nodeid for word in (*TIMED, *OTHERS))]
         else:
             places = self._places
             items[:] = sorted((item for item in items if item.nodeid in places), key=lambda item: places[item.nodeid])
@@ -106,7 +114,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, int]] = set()
-        self._start = f"{SOURCE}{os.sep}"
+        self._start, self._bounds = f"{SOURCE}{os.sep}", f"{os.sep}_bounds{os.sep}"
         threading.settrace(self._call)
         sys.settrace(self._call)
 
@@ -120,8 +128,8 @@ class Lines:
         return files
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(self._start):
-            return None
+        if not frame.f_code.co_filename.startswith(self._start) or self._bounds in frame.f_code.co_filename:
+            return None  # most of the time goes into numbers with bounds, which all tests use alike
         file, seen = frame.f_code.co_filename, self._seen
 
         def line(frame: FrameType, event: str, argument: Any) -> Any:
@@ -133,10 +141,10 @@ class Lines:
         return line
 
 
-def run_pytest(files: Sequence[str], watch: Watch, first_failure: bool) -> int:
+def run_pytest(files: Sequence[str], watch: Any, first_failure: bool) -> int:
     """Run tests in this process, with the settings of the project but for workers and reports."""
     words = ["-q", "-o", "addopts=", "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    words += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--tb=line"]
+    words += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--tb=line", "-s"]
     words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis has been imported before pytest began
     return int(pytest.main([*words, *(["-x"] if first_failure else []), *files], plugins=[watch]))
 
@@ -175,18 +183,34 @@ def child(work: Any) -> Iterator[tuple[int, int]]:
         os.close(reading)
 
 
-def heard(source: int, seconds: Any) -> Iterator[dict[str, Any]]:
-    """What a child tells, until it ends. {"timeout": True} comes last if it says nothing for seconds()."""
-    rest = b""
+def heard(process: int, source: int, seconds: Any) -> Iterator[dict[str, Any]]:
+    """What a child tells, until it ends. {"timeout": True} comes last if it says nothing for seconds().
+
+    Seconds in which it waits for a processor do not count.
+    """
+    rest, used, since = b"", 0.0, time.monotonic()
     while True:
-        if not select.select([source], [], [], seconds())[0]:
+        if select.select([source], [], [], 0.5)[0]:
+            data = os.read(source, 2**16)
+            if not data:
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            yield from (json.loads(line) for line in lines)
+            used, since = _state(process)[1], time.monotonic()
+            continue
+        sleeping, now = _state(process)
+        if (time.monotonic() - since if sleeping else now - used) > seconds():
             yield {"timeout": True}
             return
-        data = os.read(source, 2**16)
-        if not data:
-            return
-        *lines, rest = (rest + data).split(b"\n")
-        yield from (json.loads(line) for line in lines)
+
+
+def _state(process: int) -> tuple[bool, float]:
+    """Does a process sleep, and how many seconds have all its threads run? (Where /proc tells.)"""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return True, 0.0
+    return fields[0] == "S", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # ------------------------------------------------------------------------------------------------------------- tracing
@@ -198,13 +222,14 @@ def trace(files: Sequence[str]) -> Trace:
     """Run all tests of some files, and find what they execute."""
 
     def work(tell: Any) -> int:
+        os.environ["HYPOTHESIS_PROFILE"] = "tracing"
         lines = Lines()
         return run_pytest(files, Watch(None, tell, lines), first_failure=False)
 
     found: Trace = {}
     failed: set[str] = set()
-    with child(work) as (_, source):
-        for facts in heard(source, lambda: 600):
+    with child(work) as (process, source):
+        for facts in heard(process, source, lambda: 600):
             if "failed" in facts:
                 print(f"left out, since it fails without any mutant: {facts['failed']} ({facts['why']})")
                 failed.add(facts["failed"])
@@ -225,7 +250,7 @@ def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
     own = [
         node for node in by_time if any(first <= line <= last for line in traced[node]["lines"].get(mutant.file, ()))
     ]
-    if own or not mutant.imported:
+    if own or mutant.function:
         return own
     return [node for node in by_time if mutant.file in traced[node]["lines"]]
 
@@ -233,49 +258,110 @@ def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
 # --------------------------------------------------------------------------------------------------------------- runs
 
 
-def outcome(mutant: Mutant, traced: Trace) -> dict[str, Any]:
-    """Run the tests of a mutant until one fails: what came of it."""
+def module_of(mutant: Mutant) -> str:
+    return ".".join(["llama2_fast", *Path(mutant.file).with_suffix("").parts]).removesuffix(".__init__")
+
+
+class Server:
+    """A plugin of pytest that, once all tests are collected, runs mutants in forks instead of the tests.
+
+    A mutant changes one function's code in place, and whoever holds that function calls the changed one: nothing is
+    imported or collected again. `run` is given what runs one mutant.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run, self._tell = run, lambda **facts: None
+        self._failed = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = {item.nodeid: item for item in session.items}
+
+        def judge(mutant: Mutant, traced: Trace) -> dict[str, Any]:
+            tests = tests_of(mutant, traced)
+
+            def work(tell: Any) -> int:
+                self._tell = tell
+                exchange(mutant)
+                chosen = [items[node] for node in tests]
+                for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+                    tell(start=item.nodeid)
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                return int(self._failed)
+
+            return watched(tests, traced, work, 0)
+
+        self._run(judge)
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed = True
+            self._tell(failed=report.nodeid, why=_last_line(report))
+
+
+def exchange(mutant: Mutant) -> None:
+    """Give a function that is loaded the code that it has in a mutant."""
+    path = SOURCE / mutant.file
+    function: Any = sys.modules[module_of(mutant)]
+    code = compile(mutant.apply(path.read_bytes()), str(path), "exec", dont_inherit=True)
+    for name in mutant.function.split("."):
+        function = vars(function)[name]
+        code = next(each for each in code.co_consts if isinstance(each, CodeType) and each.co_name == name)
+    for wrapper in ("fget", "__func__", "__wrapped__"):
+        function = getattr(function, wrapper, function)
+    function.__code__ = code
+
+
+def can_be_exchanged(mutant: Mutant) -> bool:
+    return bool(mutant.function) and mutant.file not in ONCE
+
+
+def planted(mutant: Mutant, traced: Trace) -> dict[str, Any]:
+    """Run a mutant in a process that imports everything anew, as do those that its tests start."""
     tests = tests_of(mutant, traced)
-    if not tests:
-        return {"outcome": "survived", "by": "no test executes it", "tests": 0}
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
 
     def work(tell: Any) -> int:
         path = SOURCE / mutant.file
-        name = ".".join(["llama2_fast", *Path(mutant.file).with_suffix("").parts]).removesuffix(".__init__")
-        (folder / "hook").mkdir()
-        plant(folder / "hook", name, path, mutant.apply(path.read_bytes()).decode())
+        plant(folder / "hook", module_of(mutant), path, mutant.apply(path.read_bytes()).decode())
         if mutant.file in COMPILED:
             os.environ["LLAMA2_CACHE"] = str(folder / "cache")
-        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
         files = list(dict.fromkeys(node.partition("::")[0] for node in tests))
         return run_pytest([str(ROOT / file) for file in files], Watch(tests, tell), first_failure=True)
 
+    try:
+        return watched(tests, traced, work, COMPILING if mutant.file in COMPILED else 0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def watched(tests: Sequence[str], traced: Trace, work: Any, more: float) -> dict[str, Any]:
+    """Fork a process that runs some tests until one fails: what came of it. It may take so many seconds more."""
+    if not tests:
+        return {"outcome": "survived", "by": "no test executes it", "tests": 0}
     current, begin = "import", time.monotonic()
-    slow = COMPILING if mutant.file in COMPILED else 0
 
     def patience() -> float:
         usual = traced[current]["seconds"] if current in traced else 5
-        return float(PATIENCE * (usual + 1) + slow)
+        return float(PATIENCE * (usual + 1) + more)
 
-    found: dict[str, Any] = {"outcome": "killed", "by": f"crash in {current}", "tests": len(tests)}
-    try:
-        with child(work) as (_, source):
-            for facts in heard(source, patience):
-                if "start" in facts:
-                    current = facts["start"]
-                    found["by"] = f"crash in {current}"
-                elif "failed" in facts:
-                    found |= {"by": facts["failed"], "why": facts["why"]}
-                    break
-                elif "timeout" in facts:
-                    found |= {"outcome": "timeout", "by": current}
-                elif facts.get("ended") in (0, 1):
-                    found |= {"outcome": "survived" if facts["ended"] == 0 else "killed", "by": ""}
-                elif "ended" in facts:
-                    found |= {"by": "import" if current == "import" else current}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    found: dict[str, Any] = {"outcome": "killed", "by": "", "tests": len(tests)}
+    with child(work) as (process, source):
+        for facts in heard(process, source, patience):
+            if "start" in facts:
+                current = facts["start"]
+            elif "failed" in facts:
+                found |= {"by": facts["failed"], "why": facts["why"]}
+                break
+            elif "timeout" in facts:
+                found |= {"outcome": "timeout", "by": current}
+            elif facts.get("ended") == 0:
+                found |= {"outcome": "survived"}
+            else:
+                found |= {"by": current, "why": facts.get("error", "pytest ended")}
+    if found["outcome"] == "killed" and not found["by"]:
+        found |= {"by": current, "why": "the process died"}
     return found | {"seconds": round(time.monotonic() - begin, 2)}
 
 
@@ -354,7 +440,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         todo = [mutant for mutant in chosen(args) if before.get(mutant.id, {}).get("outcome") == "survived"]
     else:
         todo = [mutant for mutant in chosen(args) if args.only or mutant.id not in before]
-    run_jobs(todo, traced, records, args.jobs)
+    run(todo, traced, records, args.jobs)
     return 0
 
 
@@ -368,37 +454,58 @@ def prepare() -> None:
     kept = {"deadline": None, "database": None, "derandomize": True, "report_multiple_bugs": False}
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # nobody reads a smallest example here
     checks = [hypothesis.HealthCheck.too_slow]
-    hypothesis.settings.register_profile("mutation", phases=phases, suppress_health_check=checks, **kept)
+    for profile, examples in (("mutation", 100), ("tracing", 12)):  # which are traced 5 times slower
+        hypothesis.settings.register_profile(
+            profile, max_examples=examples, phases=phases, suppress_health_check=checks, **kept
+        )
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(TESTS)])
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.chdir(ROOT)
 
 
-def run(todo: Sequence[Mutant], traced: Trace, records: Path) -> None:
-    """Run mutants one by one, and write down what comes of each."""
-    for i, mutant in enumerate(todo, 1):
-        facts = {"id": mutant.id, "old": mutant.old, "new": mutant.new, "source": digest(mutant.file)}
-        facts |= outcome(mutant, traced)
-        with records.open("a") as file:
-            file.write(json.dumps(facts) + "\n")
-        print(f"{i}/{len(todo)} {facts['outcome']:9} {mutant.id}  {facts['by']}  {facts.get('seconds', 0)}", flush=True)
+def run(todo: Sequence[Mutant], traced: Trace, records: Path, jobs: int) -> None:
+    """Run mutants: first those that are made in place, then those that need imports of their own."""
+    quick = [mutant for mutant in todo if can_be_exchanged(mutant)]
+    print(f"{len(todo)} mutants, {len(quick)} of them in place", flush=True)
+    if quick:
+        with child(lambda tell: serve(quick, traced, records, jobs)) as (process, source):
+            for facts in heard(process, source, lambda: 10**6):
+                print(facts, flush=True)
+    run_jobs([mutant for mutant in todo if not can_be_exchanged(mutant)], traced, records, jobs, planted)
 
 
-def run_jobs(todo: Sequence[Mutant], traced: Trace, records: Path, jobs: int) -> None:
+def serve(some: Sequence[Mutant], traced: Trace, records: Path, jobs: int) -> int:
+    """Collect all tests that some mutants need, and run these."""
+    nodes = {node for mutant in some for node in tests_of(mutant, traced)}
+    files = sorted({node.partition("::")[0] for node in nodes})
+    server = Server(lambda judge: run_jobs(some, traced, records, jobs, judge))
+    return run_pytest([str(ROOT / file) for file in files], server, first_failure=False)
+
+
+def run_jobs(some: Sequence[Mutant], traced: Trace, records: Path, jobs: int, judge: Any) -> None:
     """Run mutants in several processes: every one takes its share of them."""
     workers = []
     for job in range(1, jobs):
         worker = os.fork()
         if worker == 0:
             try:
-                run(todo[job::jobs], traced, records)
+                run_share(some[job::jobs], traced, records, judge)
             finally:
                 os._exit(0)
         workers.append(worker)
-    run(todo[::jobs], traced, records)
+    run_share(some[::jobs], traced, records, judge)
     for worker in workers:
         os.waitpid(worker, 0)
+
+
+def run_share(some: Sequence[Mutant], traced: Trace, records: Path, judge: Any) -> None:
+    """Run mutants one by one, and write down what comes of each."""
+    for mutant in some:
+        facts = {"id": mutant.id, "old": mutant.old, "new": mutant.new, "source": digest(mutant.file)}
+        facts |= judge(mutant, traced)
+        with records.open("a") as file:
+            file.write(json.dumps(facts) + "\n")
 
 
 def report(some: Sequence[Mutant], records: dict[str, dict[str, Any]]) -> None:

@@ -35,8 +35,9 @@ class Planted(MetaPathFinder, SourceFileLoader):
 def plant(folder: Path, name: str, path: Path, text: str) -> None:
     """Plant a text here, and in processes that are started with this one's environment.
 
-    `folder` must be empty: it holds what they read.
+    `folder` is made, and holds what they read.
     """
+    folder.mkdir()
     facts = {"name": name, "path": str(path), "text": text}
     (folder / "mutant.json").write_text(json.dumps(facts))
     (folder / "sitecustomize.py").write_text(
