@@ -105,6 +105,7 @@ class _Finder:
     def __init__(self) -> None:
         self._bound: list[set[str]] = []  # names that have a value already, in each function around
         self._lines = (0, 0)
+        self._unknown: list[Any] = []  # ones in reshape(-1): numpy takes any other negative number alike
         self._names: list[str] = []  # of classes, and of the outermost function
 
     def edits(self, tree: ast.Module) -> Iterator[tuple[Any, str, Any, tuple[int, int], str]]:
@@ -178,8 +179,12 @@ class _Finder:
     def _expression(self, node: Any) -> Iterator[Edit]:
         if isinstance(node, ast.JoinedStr):
             return
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
+            self._unknown += [arg.operand for arg in node.args if isinstance(arg, ast.UnaryOp)]
         for rule in RULES.get(type(node), ()):
-            yield from rule(node)
+            for edit in rule(node):
+                if not (node in self._unknown and edit[2].value > node.value):
+                    yield edit
         for child in ast.iter_child_nodes(node):
             if isinstance(child, EXPRESSIONS):
                 yield from self._expression(child)

@@ -164,3 +164,27 @@ def test_everything_is_float32(name):
         assert got.dtype == np.float32
         assert np.array_equal(got, expected)
         assert np.shape(got) == np.shape(expected)
+
+
+def test_many_vectors_of_no_numbers_are_refused():
+    none = np.empty((3, 0), np.float32)
+    with pytest.raises(ValueError, match="at least one number"):
+        fast.rmsnorm(none, none[0], 1e-5)
+    with pytest.raises(ValueError, match="whole heads"):
+        fast.rope(np.ones((3, 4), np.float32), none, none)
+
+
+@pytest.mark.parametrize("args", [(V[:3], W[:1], W[:1]), (V + W, W, W), (V, [], [])])
+def test_parts_of_heads_are_refused_by_name(llama2, args):
+    """Not by whatever stumbles over them later."""
+    with pytest.raises(ValueError, match="whole heads"):
+        llama2.kernels.rope(*args)
+
+
+@pytest.mark.parametrize("size", [1, 4, 16])
+def test_attention_weighs_values_by_softmax_of_scores(size):
+    """Bit for bit, where nothing rounds before or behind: 1 / sqrt(E) is a power of two, values are 0 or 1."""
+    rng = np.random.default_rng(size)
+    q, keys = rng.integers(-8, 9, size).astype(np.float32), rng.integers(-8, 9, (size, size)).astype(np.float32)
+    scores = keys @ q / np.float32(size**0.5)
+    assert np.array_equal(fast.attention(q, keys, np.eye(size, dtype=np.float32), 1), fast.softmax(scores))
