@@ -359,3 +359,13 @@ def test_version_0_is_read_number_by_number(package, folder, shared):
             found = [set(array.reshape(-1).tolist()) for array in numbers(getattr(weights, name))]
             assert set().union(*found) == set(expected), name
             assert all(len(each) == 1 for each in found), name
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_integers_of_a_single_row_become_floats(folder, kind):
+    """hidden_dim and vocab_size of 1: the smallest matrices that there are."""
+    config = llama2_ref.Config(4, 1, 1, 2, 1, 1, 8)
+    twins = random_twins(config, 1)
+    for package, weights in ((llama2_ref, twins.ref), (llama2_fast, twins.fast)):
+        package.write_checkpoint(folder / package.__name__, config, package.quantize_weights(weights, kind), version=0)
+    assert (folder / "llama2_fast").read_bytes() == (folder / "llama2_ref").read_bytes()

@@ -1,9 +1,6 @@
 """The mutator itself: what it changes, what it leaves alone, and that mutants are judged as they should be."""
 
 import ast
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest

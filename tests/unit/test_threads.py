@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -28,9 +29,36 @@ def test_all_threads_of_a_team_work_at_once():
 
 
 def test_a_team_is_never_more_than_its_threads():
-    seen, team = set(), Team(3)
-    team.run([lambda: seen.add(threading.get_ident())] * 100)
-    assert len(seen) <= 3
+    running, most, names = set(), [], set()
+
+    def task():
+        running.add(threading.get_ident())
+        names.add(threading.current_thread().name)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.discard(threading.get_ident())
+
+    Team(3).run([task] * 8)
+    assert max(most) <= 3
+    names.discard(threading.current_thread().name)
+    assert names
+    assert all(name.startswith("llama2") for name in names)
+
+
+def test_a_forked_process_starts_new_threads_once(monkeypatch):
+    """As it looks from within: another number of the process. The threads before are not waited for."""
+    meeting, seen, team = threading.Barrier(2), [], Team(2)
+
+    def task():
+        meeting.wait(SECONDS)
+        seen.append(threading.get_ident())
+
+    team.run([task] * 2)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    for _ in range(2):
+        team.run([task] * 2)
+    others = [sorted(set(seen[i : i + 2]) - {threading.get_ident()}) for i in (0, 2, 4)]
+    assert others[0] != others[1] == others[2]
 
 
 @pytest.mark.parametrize(("threads", "tasks"), [(1, 3), (4, 1), (4, 0)])
@@ -90,3 +118,10 @@ def test_cores_that_this_process_may_not_use_do_not_count():
         assert available_cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(5, 5), (1, 1), (None, 1)])
+def test_cores_where_the_system_knows_no_affinity(monkeypatch, count, expected):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert available_cores() == expected
