@@ -167,3 +167,24 @@ def test_sentencepiece_encodes_and_decodes_alike(sentencepiece, llama_tokenizers
     for tokenizer in llama_tokenizers:
         assert tokenizer.encode(text, bos=False) == expected
         assert tokenizer.decode([1, *expected]) == sentencepiece.decode(expected) == text
+
+
+def test_tokens_that_are_no_text():
+    """Parts of characters are legal tokens: they come out of bytes, and are never found by a text."""
+    tokens, scores = vocabulary(300)
+    tokens, scores = [*tokens, b"\xe2\x82", b"a\xff", b"\xffb"], [*scores, 5.0, 6.0, 7.0]
+    ref, fast = twins(tokens, scores)
+    ids = ref.encode("ab \u20ac\xff")
+    assert fast.encode("ab \u20ac\xff") == ids
+    assert fast.decode(ids) == ref.decode(ids) == "ab \u20ac\xff"
+
+
+def test_only_so_many_short_parts_are_remembered(monkeypatch):
+    """A long text of ever new parts must not fill the memory."""
+    monkeypatch.setattr("llama2_fast.tokenizer.LONGEST_REMEMBERED", 4)
+    monkeypatch.setattr("llama2_fast.tokenizer.MOST_REMEMBERED", 3)
+    tokens, scores = vocabulary(286)
+    tokenizer = llama2_fast.Tokenizer([*tokens, b"aa"], [*scores, 0.0])
+    for text in ("aaaaa", "aaaa", "b", "c", "d"):
+        tokenizer.encode(text)
+    assert list(tokenizer._remembered) == [" ", "aaaa", "b"]

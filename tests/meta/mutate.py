@@ -255,7 +255,7 @@ def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
         node for node in by_time if any(first <= line <= last for line in traced[node]["lines"].get(mutant.file, ()))
     ]
     if "transformer" not in mutant.file:  # such tests are long, and find little about parts that have their own
-        own = [node for node in own if "test_transformer" not in node] or own
+        own = [node for node in own if "fuzz/test_transformer" not in node] or own
     if own or mutant.function:
         return own
     return [node for node in by_time if mutant.file in traced[node]["lines"]]
