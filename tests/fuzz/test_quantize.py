@@ -211,3 +211,45 @@ def test_numbers_that_are_not_finite_are_refused(llama2, bad):
 def test_numbers_beyond_float32_are_refused(llama2):
     with pytest.raises(llama2.NumericsError, match="index 1"):
         llama2.kernels.quantize_int8([0.0, 1e300], 2)
+
+
+@st.composite
+def near_ties_of_int4(draw: st.DrawFn) -> tuple[np.ndarray, int]:
+    """As near_ties, for steps of a float16 scale."""
+    count, size = draw(groups)
+    rng = np.random.default_rng(draw(seeds))
+    scale = rng.uniform(0.01, 100, (count, 1)).astype(np.float16).astype(np.float32)
+    x = (rng.integers(-7, 7, (count, size)) + np.float32(0.5)) * scale
+    x = np.nextafter(x, rng.choice([-9, 9, 0], x.shape).astype(np.float32) * np.abs(x))
+    x[:, 0] = -8 * scale[:, 0]
+    return x.astype(np.float32).reshape(-1), size
+
+
+@given(near_ties_of_int4())
+def test_quantize_int4_rounds_quotients_to_float32_first(vector):
+    x, size = vector
+    q, scale = fast.quantize_int4(x, size)
+    q_ref, scale_ref = ref.quantize_int4(x.tolist(), size)
+    assert q.tolist() == q_ref
+    assert scale.tolist() == scale_ref
+
+
+def test_one_group_that_is_too_large_for_int4_is_enough(llama2):
+    with pytest.raises(llama2.NumericsError, match=r"below 2\^19 to become int4 \(got 600000"):
+        llama2.kernels.quantize_int4(np.array([1, 2, 1, -6e5], np.float32), 2)
+
+
+@pytest.mark.parametrize("size", [3, 0, -1])
+@pytest.mark.parametrize("name", ["quantize_int8", "quantize_int4"])
+def test_groups_that_do_not_divide_a_vector_are_refused_by_name(llama2, name, size):
+    with pytest.raises(ValueError, match="group_size must divide"):
+        getattr(llama2.kernels, name)(np.ones(4, np.float32), size)
+
+
+def test_numpy_s_settings_of_the_caller_do_not_matter_to_int4():
+    """float16 scales that underflow are nothing to be told of."""
+    x = np.array([2.0**-149, 0, 2.0**-40, 2.0**-24, 0, 0, 1, -1e-20], np.float32)
+    with np.errstate(all="raise"):
+        got = fast.quantize_int4(x, 2)
+    for mine, theirs in zip(got, ref.quantize_int4(x.tolist(), 2), strict=True):
+        assert mine.tolist() == theirs

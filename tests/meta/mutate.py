@@ -50,6 +50,7 @@ TIMED = (
     "closed_formulas",
     "grows_like",
     "ctrl_c",
+    "every_float32",
     "takes_no_time",
     "wheel",
     "sentencepiece",
@@ -62,8 +63,10 @@ OTHERS = ("[llama2_ref", "[simd" if BACKEND == "numpy" else "[numpy")  # tests o
 COMPILED = [f"_simd/{name}.py" for name in ("elementary", "entries", "fields", "jit", "layers", "products", "step")]
 COMPILED += [f"_simd/{name}.py" for name in ("target", "vectors", "build")]
 ONCE = [*COMPILED, "_simd/library.py", "_simd/system.py", "_simd/__init__.py", "__main__.py"]
+ENGINE = "_simd/"  # whose tests are always these
+OF_PROCESSES = ("compiled_once", "two_processes", "no_place", "processors_get", "other_instruction")  # ten seconds each
 FOR_ONCE = ("fuzz/test_simd.py", "fuzz/test_exp.py", "fuzz/test_transformer.py", "unit/test_simd.py")
-FIRST = ("test_every_machine", "test_bits", "test_cos", "test_exp")  # of these, what finds most
+FIRST = ("test_every_machine", "test_bits_depend", "test_cos", "test_exp_keeps")  # of these, what finds most
 
 
 # ------------------------------------------------------------------------------------------------------------- a child
@@ -247,8 +250,10 @@ def trace(files: Sequence[str]) -> Trace:
 def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
     """The tests that can notice a mutant, in the order in which they should be run."""
     by_time = sorted(traced, key=lambda node: float(traced[node]["seconds"]))
-    if mutant.file in ONCE:
+    if mutant.file.startswith(ENGINE):
         some = [node for node in by_time if node.removeprefix("tests/").startswith(FOR_ONCE)]
+        if mutant.file not in ONCE:
+            some = [node for node in some if not any(word in node for word in OF_PROCESSES)]
         return sorted(some, key=lambda node: not any(word in node for word in FIRST))
     first, last = mutant.lines
     own = [
