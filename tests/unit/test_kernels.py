@@ -188,3 +188,9 @@ def test_attention_weighs_values_by_softmax_of_scores(size):
     q, keys = rng.integers(-8, 9, size).astype(np.float32), rng.integers(-8, 9, (size, size)).astype(np.float32)
     scores = keys @ q / np.float32(size**0.5)
     assert np.array_equal(fast.attention(q, keys, np.eye(size, dtype=np.float32), 1), fast.softmax(scores))
+
+
+@pytest.mark.parametrize("args", BAD_CALLS["matmul_int8"])
+def test_integer_rows_of_another_length_are_refused_by_name(args):
+    with pytest.raises(ValueError, match="rows must be as long as the vector"):
+        fast.matmul_int8(*args)
