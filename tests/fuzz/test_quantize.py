@@ -253,3 +253,12 @@ def test_numpy_s_settings_of_the_caller_do_not_matter_to_int4():
         got = fast.quantize_int4(x, 2)
     for mine, theirs in zip(got, ref.quantize_int4(x.tolist(), 2), strict=True):
         assert mine.tolist() == theirs
+
+
+@pytest.mark.parametrize(("vectors", "size", "groups"), [(1, 64, 2**12 + 1), (2, 1, 2**17 + 1)])
+def test_rows_longer_than_a_block(vectors, size, groups):
+    """One row is widened at a time then; all sums are exact."""
+    rng = np.random.default_rng(0)
+    w, x = (rng.integers(-1, 2, (n, size * groups)).astype(np.int8) for n in (3, vectors))
+    got = fast.matmul_int8(w, np.ones((3, groups), np.float32), x, np.ones((vectors, groups), np.float32))
+    assert np.array_equal(got, x.astype(int) @ w.T.astype(int))

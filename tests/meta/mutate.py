@@ -42,6 +42,7 @@ from meta.mutants import Mutant, mutants  # noqa: E402
 from meta.plant import plant  # noqa: E402
 
 MEMORY = 12 * 2**30  # bytes that a mutant may reserve
+LONG = 1.0  # seconds, as traced
 PATIENCE = 10  # times its usual seconds that a test may take, and as many seconds more
 COMPILING = 60  # seconds more for the first test, where the kernels must be compiled first
 TRACED = ("unit", "fuzz", "golden")  # folders of tests
@@ -259,8 +260,9 @@ def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
     own = [
         node for node in by_time if any(first <= line <= last for line in traced[node]["lines"].get(mutant.file, ()))
     ]
-    if "transformer" not in mutant.file:  # such tests are long, and find little about parts that have their own
-        own = [node for node in own if "fuzz/test_transformer" not in node] or own
+    if "transformer" not in mutant.file:  # tests of whole models find little about parts that have their own
+        stem = Path(mutant.file).stem
+        own = [node for node in own if stem in node or float(traced[node]["seconds"]) < LONG] or own
     if own or mutant.function:
         return own
     return [node for node in by_time if mutant.file in traced[node]["lines"]]
