@@ -13,7 +13,7 @@ import llama2_ref
 from fuzz.judge import assert_close, assert_within
 from fuzz.strategies import numbers, seeds
 from llama2_fast._bounds.bounded import BoundedKernels, U
-from llama2_fast.quantize import LARGEST_FLOAT32_GROUP
+from llama2_fast.quantize import LARGEST_FLOAT32_GROUP, quantize_matrix
 from models import random_twins
 
 fast, ref, bounded = llama2_fast.kernels, llama2_ref.kernels, BoundedKernels()
@@ -262,3 +262,16 @@ def test_rows_longer_than_a_block(vectors, size, groups):
     w, x = (rng.integers(-1, 2, (n, size * groups)).astype(np.int8) for n in (3, vectors))
     got = fast.matmul_int8(w, np.ones((3, groups), np.float32), x, np.ones((vectors, groups), np.float32))
     assert np.array_equal(got, x.astype(int) @ w.T.astype(int))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_matrices_are_quantized_some_rows_at_a_time(monkeypatch, kind):
+    """Even where a single row has more numbers than are taken at once."""
+    w = np.random.default_rng(0).standard_normal((5, 16)).astype(np.float32)
+    whole = quantize_matrix(w, kind)
+    assert (whole.q.dtype, whole.scale.dtype) == (np.int8, np.float32)
+    for chunk in (4, 16, 32, 48):
+        monkeypatch.setattr("llama2_fast.quantize.CHUNK", chunk)
+        parts = quantize_matrix(w, kind)
+        assert np.array_equal(parts.q, whole.q)
+        assert np.array_equal(parts.scale, whole.scale)

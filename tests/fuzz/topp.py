@@ -13,9 +13,9 @@ def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> 
     """Which tokens a correct sampler may return, as a mask: see `docs/design.md`, "Discrete choices".
 
     `p` are exact probabilities and `dp` how far those of the implementation may be off. Prefix sums of k terms err by
-    gamma_k. The nucleus may end at any index that the sums allow, for top-p as it is or rounded to float32, but no token
-    that comes after the last such index is ever drawn. Tokens whose probabilities lie closer than their errors may come
-    in any order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
+    gamma_k. The nucleus may end at any index that the sums allow, for top-p as it is or rounded to float32; no token
+    behind the last such index is ever drawn. Tokens whose probabilities lie closer than their errors may come in any
+    order. Where all of p are multiples of 2^-24, sums are exact, and so is the rule, up to ties.
     """
     p = np.asarray(p, np.float64)
     n, nucleus = len(p), 0 < topp < 1

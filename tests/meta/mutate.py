@@ -42,8 +42,8 @@ from meta.mutants import Mutant, mutants  # noqa: E402
 from meta.plant import plant  # noqa: E402
 
 MEMORY = 12 * 2**30  # bytes that a mutant may reserve
-LONG = 1.0  # seconds, as traced
-PATIENCE = 10  # times its usual seconds that a test may take, and as many seconds more
+LONG = 1.6  # seconds, as traced: such tests run for known survivors only (--again)
+PATIENCE = 4  # times its usual seconds that a test may run, and as many seconds more
 COMPILING = 60  # seconds more for the first test, where the kernels must be compiled first
 TRACED = ("unit", "fuzz", "golden")  # folders of tests
 TIMED = (
@@ -248,7 +248,7 @@ def trace(files: Sequence[str]) -> Trace:
     return {node: facts for node, facts in found.items() if node not in failed}
 
 
-def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
+def tests_of(mutant: Mutant, traced: Trace, every: bool) -> list[str]:
     """The tests that can notice a mutant, in the order in which they should be run."""
     by_time = sorted(traced, key=lambda node: float(traced[node]["seconds"]))
     if mutant.file.startswith(ENGINE):
@@ -260,9 +260,8 @@ def tests_of(mutant: Mutant, traced: Trace) -> list[str]:
     own = [
         node for node in by_time if any(first <= line <= last for line in traced[node]["lines"].get(mutant.file, ()))
     ]
-    if "transformer" not in mutant.file:  # tests of whole models find little about parts that have their own
-        stem = Path(mutant.file).stem
-        own = [node for node in own if stem in node or float(traced[node]["seconds"]) < LONG] or own
+    if not every:
+        own = [node for node in own if float(traced[node]["seconds"]) < LONG] or own
     if own or mutant.function:
         return own
     return [node for node in by_time if mutant.file in traced[node]["lines"]]
@@ -290,8 +289,8 @@ class Server:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
 
-        def judge(mutant: Mutant, traced: Trace) -> dict[str, Any]:
-            tests = tests_of(mutant, traced)
+        def judge(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
+            tests = tests_of(mutant, traced, every)
 
             def work(tell: Any) -> int:
                 self._tell = tell
@@ -330,9 +329,9 @@ def can_be_exchanged(mutant: Mutant) -> bool:
     return bool(mutant.function) and mutant.file not in ONCE
 
 
-def planted(mutant: Mutant, traced: Trace) -> dict[str, Any]:
+def planted(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
     """Run a mutant in a process that imports everything anew, as do those that its tests start."""
-    tests = tests_of(mutant, traced)
+    tests = tests_of(mutant, traced, every)
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
 
     def work(tell: Any) -> int:
@@ -463,7 +462,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
     else:
         todo = [mutant for mutant in chosen(args) if args.only or (mutant.id, mutant.new) not in before]
-    run(todo, traced, records, args.jobs)
+    run(todo, traced, records, args.jobs, args.again)
     return 0
 
 
@@ -487,46 +486,46 @@ def prepare() -> None:
     os.chdir(ROOT)
 
 
-def run(todo: Sequence[Mutant], traced: Trace, records: Path, jobs: int) -> None:
+def run(todo: Sequence[Mutant], traced: Trace, records: Path, jobs: int, every: bool) -> None:
     """Run mutants: first those that are made in place, then those that need imports of their own."""
     quick = [mutant for mutant in todo if can_be_exchanged(mutant)]
     print(f"{len(todo)} mutants, {len(quick)} of them in place", flush=True)
     if quick:
-        with child(lambda tell: serve(quick, traced, records, jobs)) as (process, source):
+        with child(lambda tell: serve(quick, traced, records, jobs, every)) as (process, source):
             for facts in heard(process, source, lambda: 10**6):
                 print(facts, flush=True)
-    run_jobs([mutant for mutant in todo if not can_be_exchanged(mutant)], traced, records, jobs, planted)
+    run_jobs([mutant for mutant in todo if not can_be_exchanged(mutant)], traced, records, jobs, planted, every)
 
 
-def serve(some: Sequence[Mutant], traced: Trace, records: Path, jobs: int) -> int:
+def serve(some: Sequence[Mutant], traced: Trace, records: Path, jobs: int, every: bool) -> int:
     """Collect all tests that some mutants need, and run these."""
-    nodes = {node for mutant in some for node in tests_of(mutant, traced)}
+    nodes = {node for mutant in some for node in tests_of(mutant, traced, every)}
     files = sorted({node.partition("::")[0] for node in nodes})
-    server = Server(lambda judge: run_jobs(some, traced, records, jobs, judge))
+    server = Server(lambda judge: run_jobs(some, traced, records, jobs, judge, every))
     return run_pytest([str(ROOT / file) for file in files], server, first_failure=False)
 
 
-def run_jobs(some: Sequence[Mutant], traced: Trace, records: Path, jobs: int, judge: Any) -> None:
+def run_jobs(some: Sequence[Mutant], traced: Trace, records: Path, jobs: int, judge: Any, every: bool) -> None:
     """Run mutants in several processes: every one takes its share of them."""
     workers = []
     for job in range(1, jobs):
         worker = os.fork()
         if worker == 0:
             try:
-                run_share(some[job::jobs], traced, records, judge)
+                run_share(some[job::jobs], traced, records, judge, every)
             finally:
                 os._exit(0)
         workers.append(worker)
-    run_share(some[::jobs], traced, records, judge)
+    run_share(some[::jobs], traced, records, judge, every)
     for worker in workers:
         os.waitpid(worker, 0)
 
 
-def run_share(some: Sequence[Mutant], traced: Trace, records: Path, judge: Any) -> None:
+def run_share(some: Sequence[Mutant], traced: Trace, records: Path, judge: Any, every: bool) -> None:
     """Run mutants one by one, and write down what comes of each."""
     for mutant in some:
         facts = {"id": mutant.id, "old": mutant.old, "new": mutant.new, "source": digest(mutant.file)}
-        facts |= judge(mutant, traced)
+        facts |= judge(mutant, traced, every)
         with records.open("a") as file:
             file.write(json.dumps(facts) + "\n")
 

@@ -194,3 +194,10 @@ def test_attention_weighs_values_by_softmax_of_scores(size):
 def test_integer_rows_of_another_length_are_refused_by_name(args):
     with pytest.raises(ValueError, match="rows must be as long as the vector"):
         fast.matmul_int8(*args)
+
+
+@pytest.mark.parametrize("args", [([1, 2, 3], W), ([1, 2], []), ([[1, 2]] * 2, [[1.0]]), ([[1, 2]] * 2, [[], []])])
+def test_scales_that_do_not_fit_are_refused_by_name(args):
+    q, scale = args
+    with pytest.raises(ValueError, match="scales must divide the vector evenly"):
+        fast.dequantize_int8(q, scale)
