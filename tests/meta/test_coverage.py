@@ -37,7 +37,7 @@ def test_a_lost_check_is_found(tmp_path: Path, lost: str) -> None:
     module = src / "llama2_ref" / name
     assert module.read_text().count(good) == 1
     module.write_text(module.read_text().replace(good, bad))
-    done = coverage(src, "--minutes", "1", "--reader", reader, "--corpus", tmp_path / "corpus")
+    done = coverage(src, "--minutes", "9", "--reader", reader, "--corpus", tmp_path / "corpus")
     assert done.returncode, done.stdout[-2000:]
     (found,) = (tmp_path / "corpus" / f"{reader}-finds").glob("crash-*")
     assert f"--reader {reader} {found}" in done.stdout.splitlines()[-1]

@@ -93,6 +93,6 @@ def test_a_night_that_fails_keeps_its_database() -> None:
     assert restore < fuzz < save
     assert steps[save]["if"] == "always()"
     for step in (steps[restore], steps[save]):
-        assert step["with"]["path"] == ".hypothesis/examples"
+        assert step["with"]["path"] == ".hypothesis"
         assert step["with"]["key"].startswith(steps[restore]["with"]["restore-keys"])
         assert "github.run_id" in step["with"]["key"]
