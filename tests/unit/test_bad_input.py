@@ -98,6 +98,41 @@ def test_nul_in_a_path(llama2: ModuleType) -> None:
         llama2.write_checkpoint("a\0b", config, weights.ref if llama2 is llama2_ref else weights.fast)
 
 
+@posix
+def test_paths_that_lead_nowhere(llama2: ModuleType, refuse: Refuse, model: Path, tmp_path: Path) -> None:
+    """A name that is longer than any file's, and a link to itself."""
+    long, loop = tmp_path / ("x" * 300), tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path, reason in ((long, "File name too long"), (loop, "Too many levels of symbolic links")):
+        assert_refused(llama2, refuse, path, f"a checkpoint must be a readable file ({reason})")
+        assert_tokenizer_refused(llama2, refuse, model, path, f"a tokenizer must be a readable file ({reason})")
+    assert refuse("quantize", model, long) == f"{long}: can't be written (File name too long)"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loop"]
+
+
+@pytest.mark.parametrize(("tokens", "scores"), [(2, 2), (0, 0), (4, 3), (3, 4)])
+def test_what_is_no_vocabulary(llama2: ModuleType, tokens: int, scores: int) -> None:
+    says = "needs unknown, BOS and EOS, and a score for each token"
+    with pytest.raises(llama2.TokenizerError, match=f"{says} .got {tokens} tokens, {scores} scores."):
+        llama2.Tokenizer([b"a"] * tokens, [0.0] * scores)
+
+
+def test_bytes_of_this_machine_in_another_order(
+    llama2: ModuleType, refuse: Refuse, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its numbers would be read backwards."""
+    monkeypatch.setattr(sys, "byteorder", "big")
+    says = "checkpoints are little-endian, and are mapped as they are: this machine is big-endian"
+    assert_refused(llama2, refuse, model, says)
+
+
+@pytest.mark.parametrize("token", [-1, 300])
+def test_token_that_is_none(llama2: ModuleType, model: Path, token: int) -> None:
+    tokenizer = llama2.Tokenizer.read(model.with_name("tokenizer.bin"))
+    with pytest.raises(llama2.TokenizerError, match=re.escape(f"token ids must be in 0..299 (got {token})")):
+        tokenizer.decode([5, token])
+
+
 def header(version: int, *sizes: int, shared: int = 1, group_size: int = 4) -> bytes:
     """The first bytes of a file, which is longer than any of the models that they describe."""
     if version == 0:
