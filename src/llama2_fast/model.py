@@ -26,5 +26,5 @@ def load(
     path = BUNDLED if checkpoint is None else checkpoint
     config, weights = read_checkpoint(path)
     vocabulary = find_tokenizer(path, config.vocab_size) if tokenizer is None else tokenizer
-    transformer = Transformer(config, weights, threads=threads, backend=backend, quantize=quantize)
-    return Model(Tokenizer.read(vocabulary, config.vocab_size), transformer, Sampler)
+    words = Tokenizer.read(vocabulary, config.vocab_size)
+    return Model(words, Transformer(config, weights, threads=threads, backend=backend, quantize=quantize), Sampler)

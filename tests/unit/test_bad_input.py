@@ -349,6 +349,13 @@ def test_missing_tokenizer(llama2: ModuleType, refuse: Refuse, model: Path, tmp_
     assert_tokenizer_refused(llama2, refuse, model, tmp_path / "gone.bin", "must be a readable file (No such file")
 
 
+def test_tokenizer_is_refused_before_weights_are_quantized(llama2: ModuleType, tmp_path: Path) -> None:
+    """That may take minutes, or be refused as well."""
+    path = write_model(tmp_path, CONFIG, version=2)
+    with pytest.raises(llama2.TokenizerError, match="must be a readable file"):
+        llama2.load(path, tmp_path / "gone.bin", quantize="int8")
+
+
 def test_no_tokenizer_beside_the_checkpoint(llama2: ModuleType, refuse: Refuse, model: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.bin"
     alone.write_bytes(model.read_bytes())
