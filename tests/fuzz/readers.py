@@ -22,7 +22,7 @@ import numpy as np
 import llama2_fast
 import llama2_ref
 from llama2_fast._backend import installed
-from llama2_ref._format import ROPE_TABLES, Header, default_group_size, parse_header
+from llama2_ref._format import FOREIGN, ROPE_TABLES, Header, default_group_size, parse_header
 from llama2_ref.cli import main
 from models import vocabulary
 
@@ -262,7 +262,7 @@ def tokenizer_of(tokens: list[bytes], scores: list[float], longest: int | None =
 
 
 def checkpoint_seeds() -> list[bytes]:
-    """Tiny models of each version, classifiers shared and not, grouped heads, groups that span rows."""
+    """Tiny models of each version, classifiers shared and not, grouped heads, groups that span rows; other formats."""
     shapes = [(2, 1, 1, 1, 1, 3, 1), (4, 2, 2, 2, 1, 5, 8), (12, 9, 1, 6, 3, 7, 4), (8, 12, 2, 2, 2, 4, 2)]
     files = []
     for sizes in shapes:
@@ -273,7 +273,7 @@ def checkpoint_seeds() -> list[bytes]:
                 counts = [rows * cols for name, (_, rows, cols) in header.shapes().items() if header.quantized(name)]
                 if not any(count % group for count in counts):
                     files.append(checkpoint_of(header, len(files)))
-    return files
+    return [*files, *(start.ljust(40, b"\0") for start in FOREIGN)]
 
 
 def tokenizer_seeds() -> list[bytes]:
