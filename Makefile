@@ -5,7 +5,7 @@ MINUTES ?= 10
 TORCH ?= torch==2.13.0
 ARGS ?=
 
-.PHONY: run test fuzz verify bench bounds-report lint train test-training clean
+.PHONY: run test fuzz fuzz-files verify bench bounds-report planted-report mutants lint train test-training clean
 
 # When you want text: a story by the bundled model. make run ARGS='MODEL -i "One day"' for another one.
 run: .venv/run
@@ -19,6 +19,18 @@ test: .venv/dev
 # LLAMA2_FUZZ_DB=redis://HOST:PORT shares what is found with other machines; HYPOTHESIS_PROFILE=regress make test replays it.
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
+
+# When you change a reader of files: damaged ones, by coverage, for MINUTES (Linux).
+fuzz-files: .venv/coverage
+	$(BIN)/python tests/fuzz/coverage.py --minutes $(MINUTES) $(ARGS)
+
+# When you change tests: the table of docs/planted-bugs.md, which test catches which bug, after how many examples.
+planted-report: .venv/dev
+	$(BIN)/python tests/meta/report.py $(ARGS)
+
+# When you doubt the tests of a module: small mistakes made by rule. ARGS='--module kernels.py'; hours for all of them.
+mutants: .venv/dev
+	$(BIN)/python tests/meta/mutate.py $(ARGS)
 
 # When the machine is new, or numpy, or you doubt it: is what it computes right here? ARGS=MODEL for another model.
 verify: .venv/run
@@ -61,6 +73,10 @@ clean:
 .venv/train: .venv/dev
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
+	touch $@
+
+.venv/coverage: .venv/dev
+	$(BIN)/python -m pip install --quiet --editable '.[dev,coverage]'
 	touch $@
 
 .venv/dev: .venv/run
