@@ -449,7 +449,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.trace is not None or not traced:
         files = args.trace or [str(path) for folder in TRACED for path in sorted((TESTS / folder).glob("test_*.py"))]
         new = trace(files)
-        renewed = {node.partition("::")[0] for node in new}
+        renewed = {node.partition("::")[0] for node in new if not any("::" in file for file in files)}
         traced = {node: facts for node, facts in traced.items() if node.partition("::")[0] not in renewed} | new
         where.write_text(json.dumps(traced))
         print(f"traced {len(new)} tests")

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import threading
 import tracemalloc
 from types import SimpleNamespace
 
@@ -331,3 +332,71 @@ def test_many_queries_see_what_was_in_the_cache(kernels):
     for part in (tokens[:20], tokens[20:]):
         model.forward(part, cache, every=True, taps=taps)
     assert_taps_within(config, weights, tokens, taps, ClosedKernels())
+
+
+def test_a_cache_grows_by_doubling_up_to_the_context():
+    """Room for what comes and for as many again: float32 keys and values, and nothing else."""
+    cache = llama2_fast.KVCache(CONFIG)
+    row = np.ones((1, CONFIG.kv_dim), np.float32)
+    rooms = []
+    for position in range(CONFIG.seq_len):
+        cache.store(0, position, row, row)
+        rooms.append(cache._rows.shape[2])
+    assert rooms == [2, 2, 6, 6, 6, 6, 14, 14, 14, 14, 14, 14, 14, 14, 16, 16]
+    assert cache._rows.nbytes == 2 * CONFIG.n_layers * 16 * CONFIG.kv_dim * 4
+
+
+@pytest.mark.parametrize("count", [6, 7])
+def test_long_prompts_go_through_in_chunks(monkeypatch, count):
+    """Whole chunks, and a rest: every buffer keeps its bound, and the last logits are those of the last token."""
+    monkeypatch.setattr("llama2_fast.transformer.CHUNK", 3)
+    tokens = [1, 7, 49, 0, 7, 30, 2][:count]
+    transformer, taps = llama2_fast.Transformer(CONFIG, TWINS.fast, backend="numpy"), llama2_fast.Taps()
+    every = transformer.forward(tokens, transformer.new_cache(), every=True, taps=taps)
+    assert_taps_within(CONFIG, TWINS.ref, tokens, taps)
+    cache = transformer.new_cache()
+    last = transformer.forward(tokens, cache)
+    assert every.shape == (count, CONFIG.vocab_size)
+    assert last.shape == (CONFIG.vocab_size,)
+    assert cache.length == count
+    assert np.argmax(last) == np.argmax(every[-1])
+
+
+def test_kernels_of_others_are_called_by_one_thread(monkeypatch):
+    """Whatever is asked for, since they need not bear more; this package's own are called by all."""
+    for name in ("SMALLEST_SHARE", "QUERIES"):
+        monkeypatch.setattr(f"llama2_fast.transformer.{name}", 1)
+    threads = set()
+
+    def attention(*args):
+        threads.add(threading.get_ident())
+        return llama2_fast.kernels.attention(*args)
+
+    names = {name: getattr(llama2_fast.kernels, name) for name in llama2_fast.kernels.__all__}
+    others = SimpleNamespace(**names | {"attention": attention})
+    transformer = llama2_fast.Transformer(CONFIG, TWINS.fast, others, threads=3)
+    transformer.forward(TOKENS, transformer.new_cache())
+    assert threads == {threading.get_ident()}
+    assert transformer._team.threads == 1
+    assert llama2_fast.Transformer(CONFIG, TWINS.fast, threads=3, backend="numpy")._team.threads == 3
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_a_batch_gives_what_its_sequences_give_alone(llama2, every):
+    """In the order of the batch; each cache goes on from where it was."""
+    knobs, weights = ({}, TWINS.ref) if llama2 is llama2_ref else ({"backend": "numpy"}, TWINS.fast)
+    transformer = llama2.Transformer(CONFIG, weights, **knobs)
+    batch, alone = ([([1, 7], transformer.new_cache()), ([49], transformer.new_cache())] for _ in range(2))
+    for _ in range(2):
+        got = transformer.forward_batch(batch, every)
+        expected = [transformer.forward(tokens, cache, every) for tokens, cache in alone]
+        assert [np.asarray(logits).tolist() for logits in got] == [np.asarray(logits).tolist() for logits in expected]
+    assert [cache.length for _, cache in batch] == [4, 2]
+
+
+def test_a_batch_is_checked_before_any_of_it_is_run():
+    transformer = llama2_fast.Transformer(CONFIG, TWINS.fast, backend="numpy")
+    caches = [transformer.new_cache(), transformer.new_cache()]
+    with pytest.raises(llama2_fast.PromptError):
+        transformer.forward_batch([([1], caches[0]), ([50], caches[1])])
+    assert [cache.length for cache in caches] == [0, 0]
