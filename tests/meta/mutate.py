@@ -42,7 +42,7 @@ from meta.mutants import Mutant, mutants  # noqa: E402
 from meta.plant import plant  # noqa: E402
 
 MEMORY = 12 * 2**30  # bytes that a mutant may reserve
-LONG = 1.6  # seconds, as traced: such tests run for known survivors only (--again)
+LONG = 1.6  # seconds, as traced: such tests are run if --long asks for them
 PATIENCE = 4  # times its usual seconds that a test may run, and as many seconds more
 COMPILING = 60  # seconds more for the first test, where the kernels must be compiled first
 TRACED = ("unit", "fuzz", "golden")  # folders of tests
@@ -428,6 +428,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, metavar="N", help="so many, the same share of each module")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the sample (default: 1)")
     parser.add_argument("--again", action="store_true", help="run known survivors again, and nothing else")
+    parser.add_argument("--long", action="store_true", help="also run tests that take long")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many mutants at once (default: 1)")
     parser.add_argument("--list", action="store_true", help="show the mutants, and run nothing")
     parser.add_argument("--report", action="store_true", help="show counts and survivors, and run nothing")
@@ -462,7 +463,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
     else:
         todo = [mutant for mutant in chosen(args) if args.only or (mutant.id, mutant.new) not in before]
-    run(todo, traced, records, args.jobs, args.again)
+    run(todo, traced, records, args.jobs, args.long)
     return 0
 
 

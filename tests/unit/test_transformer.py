@@ -400,3 +400,51 @@ def test_a_batch_is_checked_before_any_of_it_is_run():
     with pytest.raises(llama2_fast.PromptError):
         transformer.forward_batch([([1], caches[0]), ([50], caches[1])])
     assert [cache.length for cache in caches] == [0, 0]
+
+
+def int8_weights(folder):
+    llama2_fast.write_checkpoint(folder / "model.bin", CONFIG, TWINS.fast, version=2)
+    return llama2_fast.read_checkpoint(folder / "model.bin")[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_int8_prompts_of_every_length_keep_their_bounds(tmp_path, count):
+    weights = int8_weights(tmp_path)
+    transformer, taps = llama2_fast.Transformer(CONFIG, weights, backend="numpy"), llama2_fast.Taps()
+    transformer.forward(TOKENS[:count], transformer.new_cache(), every=True, taps=taps)
+    assert_taps_within(CONFIG, weights, TOKENS[:count], taps, ClosedKernels())
+    assert {buffer.dtype for buffer in taps.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("share", [12, 24, 40, 48])
+def test_parts_may_be_as_long_as_the_smallest_share(monkeypatch, tmp_path, version, share):
+    """Where a row is just as long as what is worth a thread: the same bits as from one thread."""
+    weights = TWINS.fast if version == 0 else int8_weights(tmp_path)
+    logits = []
+    for threads in (1, 3):
+        transformer = llama2_fast.Transformer(CONFIG, weights, threads=threads, backend="numpy")
+        for tokens in (TOKENS, TOKENS[:1]):
+            logits.append(transformer.forward(tokens, transformer.new_cache()))
+        monkeypatch.setattr("llama2_fast.transformer.SMALLEST_SHARE", share)
+    assert np.array_equal(logits[0], logits[2])
+    assert np.array_equal(logits[1], logits[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "text"),
+    [
+        ("token_embedding_table", np.s_[2:4, 5], r"token_embedding_table\[2\]\[5\] is nan"),
+        ("wk", np.s_[3, 4:6], r"wk\[1\]\[3\]\[4\] is nan"),
+        ("rms_ffn_weight", np.s_[1, 6:9], r"rms_ffn_weight\[1\]\[6\] is nan"),
+        ("rms_final_weight", np.s_[8:10], r"rms_final_weight\[8\] is nan"),
+    ],
+)
+def test_the_first_of_several_bad_weights_is_told(llama2, name, place, text):
+    twins = random_twins(CONFIG, seed=3, shared=False)
+    field = getattr(twins.fast, name)
+    (field[1] if isinstance(field, list) else field)[place] = np.nan
+    weights = twins.ref if llama2 is llama2_ref else twins.fast
+    transformer = llama2.Transformer(CONFIG, weights)
+    with pytest.raises(llama2.NumericsError, match=text):
+        transformer.forward([2], transformer.new_cache())
