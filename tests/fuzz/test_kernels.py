@@ -14,6 +14,7 @@ from fuzz.implementation import load
 from fuzz.judge import assert_close, assert_within
 from fuzz.strategies import grids, heads, lengths, numbers, seeds
 from llama2_fast._bounds.bounded import BoundedKernels, U
+from llama2_fast._bounds.closed import ClosedKernels
 
 fast, ref, bounded = load("llama2_fast.kernels"), llama2_ref.kernels, BoundedKernels()
 sizes = st.tuples(lengths, lengths)
@@ -63,6 +64,20 @@ def test_rmsnorm_sums_in_float64(arrays, eps):
     error = 4.0001 * U * np.abs(value) + 2.0**-149 * (2 + np.abs(w, dtype=np.float64) + scale)
     error[np.abs(value) * (1 + 8 * U) > np.finfo(np.float32).max] = np.inf
     assert_close(fast.rmsnorm(x, w, eps), value, error, "rmsnorm")
+
+
+@given(lengths.flatmap(lambda n: st.tuples(numbers(n), numbers(n))), st.sampled_from((1e-5, 1e-6, 1e-2)))
+@example((np.full(1, 9e-44, np.float32), np.full(1, 0.8984375, np.float32)), 1e-5)  # w x keeps five bits
+@example((np.full(1, 1e18, np.float32), np.full(1, 1e30, np.float32)), 1e-5)  # w x overflows, the result does not
+def test_the_factors_of_rmsnorm_may_go_in_any_order(arrays, eps):
+    """gcc -Ofast multiplies w x first, which may underflow."""
+    x, w = arrays
+    with np.errstate(all="ignore"):
+        scale = (1 / np.sqrt(np.mean(np.square(x, dtype=np.float64)) + eps)).astype(np.float32)
+        products = w * (x * scale), (w * x) * scale, (w * scale) * x
+    for product in products:
+        assert_within(product, bounded.rmsnorm(x, w, eps), "rmsnorm in another order")
+        assert_within(product, ClosedKernels().rmsnorm(x, w, eps), "rmsnorm in another order")
 
 
 positions = st.one_of(st.integers(0, 20), st.integers(0, 100_000))
