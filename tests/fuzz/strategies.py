@@ -78,12 +78,12 @@ def models(draw: st.DrawFn, **limits: Any) -> Twins:
 
 
 @st.composite
-def prompts(draw: st.DrawFn, config: llama2_ref.Config, any_length: bool = False) -> list[int]:
-    """Tokens that fit into the context: mostly few of them, unless every length is to be as likely as any other."""
+def prompts(draw: st.DrawFn, config: llama2_ref.Config, long: bool = False) -> list[int]:
+    """Tokens that fit into the context: mostly few of them, or mostly as many as it holds."""
     token = st.integers(0, config.vocab_size - 1)
     least, most = 1, config.seq_len
-    if any_length:
-        least = most = draw(st.integers(1, config.seq_len))
+    if long:
+        least = most = config.seq_len - draw(st.integers(0, config.seq_len - 1))
     return draw(st.lists(token, min_size=least, max_size=most))
 
 

@@ -37,9 +37,9 @@ def bits(logits):
     return np.ascontiguousarray(logits).view(np.int32)
 
 
-@given(models(longest=40), st.sampled_from(KINDS), st.integers(1, 5), st.data())
+@given(models(longest=70), st.sampled_from(KINDS), st.integers(1, 5), st.data())
 def test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut(twins, kind, threads, data):
-    tokens = data.draw(prompts(twins.config, any_length=True), label="tokens")
+    tokens = data.draw(prompts(twins.config, long=True), label="tokens")
     one = compiled(twins, kind, threads=1)
     whole = one.forward(tokens, one.new_cache(), every=True)
     other, parts = compiled(twins, kind, threads), []
@@ -56,7 +56,7 @@ def test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut(twins, kind, 
 @given(models(longest=24), st.sampled_from(KINDS), st.integers(1, 3), st.data())
 def test_bits_do_not_depend_on_what_else_is_in_the_batch(twins, kind, threads, data):
     """Several sequences, each fed by a schedule of its own: prompts and single steps in any mixture."""
-    some = st.lists(prompts(twins.config, any_length=True), min_size=1, max_size=5)
+    some = st.lists(prompts(twins.config, long=True), min_size=1, max_size=5)
     sequences = data.draw(some, label="sequences")
     alone, together = compiled(twins, kind, threads=1), compiled(twins, kind, threads)
     expected = [alone.forward(tokens, alone.new_cache(), every=True) for tokens in sequences]

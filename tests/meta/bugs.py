@@ -229,8 +229,8 @@ TEXT = [
         "llama2_ref/chat.py",
         ("an answer does not end with EOS", CHAT + "test_the_format[llama2_fast]",
          {"bos=False, eos=True": "bos=False"}),
-        ("the system message stands in every question",
-         CHAT + "test_a_conversation_reads_only_what_is_new[llama2_fast]",
+        ("no EOS stands between an answer and the next question",
+         CHAT + "test_turns_are_stripped_and_the_system_message_is_said_once[llama2_fast]",
          {"[*self._last.tokens, EOS]": "[*self._last.tokens]"}),
     ),
     *of(
@@ -697,14 +697,14 @@ AROUND_THE_KERNELS = of(
     needs="numba",
 ) + of(
     "llama2_fast/_simd/jit.py",
-    ("what a function calls is not linked", ENGINE + "test_processors_get_their_own_instructions[avx2]",
+    ("what a function calls is not linked", ENGINE + "test_what_a_function_calls_is_linked_with_it",
      {"            waiting += each.called\n": ""}),
     needs="numba",
 ) + of(
     "llama2_fast/_simd/build.py",
-    ("features of the processor are not used", ENGINE + "test_processors_get_their_own_instructions[ssse3]",
+    ("features of the processor are not used", ENGINE + "test_code_uses_the_features_that_are_named",
      {"cpu=name, features=features, opt=3": 'cpu=name, features="", opt=3'}),
-    needs="numba",
+    needs="avx2",
 )  # fmt: skip
 
 BUGS = [

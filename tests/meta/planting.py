@@ -1,8 +1,8 @@
 """Plant a bug in a copy of the source, run one test on it, and tell what came of that.
 
 Each bug has a process of its own, forked off a server that has imported what is large, and has compiled the kernels,
-once: `Server().ask(bug)`. The test is run by pytest, with the inputs that `make test` gives it, up to the first that
-fails; failures are not shrunk.
+once: `Server().ask(bug)`. The test is run by pytest, with as many inputs as in `make test`, up to the first that fails;
+failures are not shrunk.
 """
 
 import importlib
@@ -106,7 +106,7 @@ class Counting:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         for item in items:
             handle = getattr(item.obj, "hypothesis", None)
-            if handle is not None:
+            if handle is not None and not hasattr(handle.inner_test, "__wrapped__"):  # by an earlier parameter
                 handle.inner_test = self._counted(handle.inner_test)
 
     def _counted(self, test: Any) -> Any:
@@ -253,12 +253,14 @@ def _fork(question: dict[str, Any], engine: Any) -> dict[str, Any]:
     answer, log = folder / "answer.json", folder / "log"
     child = os.fork()
     if not child:
-        os.setpgid(0, 0)
-        with open(log, "w") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            answer.write_text(json.dumps(_work(question, folder, engine)))
-        os._exit(0)
+        try:
+            os.setpgid(0, 0)
+            with open(log, "w") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+                answer.write_text(json.dumps(_work(question, folder, engine)))
+        finally:
+            os._exit(0)
     status, seconds = _wait(child)
     if not answer.exists():
         return {"error": f"the process ended with exit code {status}: {log.read_text()[-2000:]}"}

@@ -46,11 +46,10 @@ class Engine:
     def __init__(self) -> None:
         import llvmlite.binding as llvm
 
-        from llama2_fast._simd import build, system
+        from llama2_fast._simd import build
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        system.add_symbols()
         self._build, self._llvm = build, llvm
         self._modules = {name: importlib.import_module(f"llama2_fast._simd.{name}") for name in KERNELS}
         self._nodes = {name: _statements(_path(module)) for name, module in self._modules.items()}
@@ -141,8 +140,8 @@ class Engine:
 
 
 def _makers() -> Iterator[ModuleType]:
-    """The modules that turn kernels into code."""
-    return (importlib.import_module(f"llama2_fast._simd.{name}") for name in ("build", "jit", "system", "target"))
+    """The modules that turn kernels into code, and that decide for which processor."""
+    return (importlib.import_module(f"llama2_fast._simd.{name}") for name in ("build", "jit", "target"))
 
 
 def _differs(module: ModuleType, folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -575,7 +576,7 @@ def test_a_pass_takes_no_more_than_a_chunk():
 def with_an_infinity(backend):
     """An int8 model whose first product is infinite from index 5 on, for token 7 and no other."""
     twins = random_twins(CONFIG, 1, shared=False)
-    twins.fast.token_embedding_table[:] = 1e-20
+    twins.fast.token_embedding_table[:] = 1e-37
     twins.fast.token_embedding_table[7] = [1e-3] * 5 + [1] * 11
     twins.fast.rms_att_weight[0] = 3e38
     weights = vars(llama2_fast.quantize_weights(twins.fast, "int8"))
@@ -619,3 +620,39 @@ def test_the_system_s_functions_are_known():
     names = re.findall(r'"(llama2_twins_\w+)"', (SOURCE / "_simd" / "vectors.py").read_text())
     assert names
     assert all(llvm.address_of_symbol(name) for name in names)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="looks at instructions of x86-64 processors")
+def test_code_uses_the_features_that_are_named():
+    import llvmlite.binding as llvm
+
+    from llama2_fast._simd.build import emit
+
+    library()
+    add = "define <8 x float> @f(<8 x float> %a, <8 x float> %b) {\n%c = fadd <8 x float> %a, %b\nret <8 x float> %c\n}"
+    triple = llvm.get_process_triple()
+    assert "%ymm" in emit(add, triple, "x86-64", "+avx2", assembly=True)
+    assert "%ymm" not in emit(add, triple, "x86-64", "", assembly=True)
+
+
+def test_what_a_function_calls_is_linked_with_it():
+    from numba import types
+
+    from llama2_fast._simd.jit import jit, link
+
+    @jit
+    def innermost(x):
+        return x + 1
+
+    @jit
+    def inner(x):
+        return innermost(x) * 2
+
+    @jit
+    def outer(x):
+        return inner(x) + innermost(x)
+
+    outer.compile((types.int64,))
+    whole = link([outer.overloads[types.int64,].library])
+    defined = [function.name for function in whole.functions if not function.is_declaration]
+    assert all(sum(f"{len(name)}{name}" in each for each in defined) for name in ("innermost", "inner", "outer"))
