@@ -628,7 +628,8 @@ def test_code_uses_the_features_that_are_named():
 
     from llama2_fast._simd.build import emit
 
-    library()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     add = "define <8 x float> @f(<8 x float> %a, <8 x float> %b) {\n%c = fadd <8 x float> %a, %b\nret <8 x float> %c\n}"
     triple = llvm.get_process_triple()
     assert "%ymm" in emit(add, triple, "x86-64", "+avx2", assembly=True)
