@@ -50,6 +50,9 @@ def heads(draw: st.DrawFn) -> tuple[int, int, int]:
     return n_kv_heads * group, n_kv_heads, 2 * half
 
 
+several_groups = st.sampled_from((66, 74, 96))  # numbers in a row: two groups or more, of 32 to 48 or less
+
+
 @st.composite
 def configs(draw: st.DrawFn, smallest_vocab: int = 1, longest: int = 12, norms: bool = True) -> llama2_ref.Config:
     """Sizes of a tiny model."""
@@ -60,7 +63,7 @@ def configs(draw: st.DrawFn, smallest_vocab: int = 1, longest: int = 12, norms: 
         constants["rope_theta"] = draw(st.sampled_from((10000.0, 500000.0, 10.0)))
     return llama2_ref.Config(
         dim=n_heads * head_size,
-        hidden_dim=draw(st.integers(1, 40)),
+        hidden_dim=draw(st.one_of(st.integers(1, 40), st.integers(1, 40), several_groups)),
         n_layers=draw(st.integers(1, 3)),
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,

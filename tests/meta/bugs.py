@@ -19,6 +19,8 @@ BITS, ENGINE, UNIT = "fuzz/test_simd.py::", "unit/test_simd.py::", "unit/test_tr
 PEERS, BENCH, BAD, CHAT = (f"unit/test_{name}.py::" for name in ("peer_bugs", "bench", "bad_input", "chat"))
 JUDGE, GENERATE = "meta/test_judge.py::", "unit/test_generate.py::"
 
+VERIFY = "unit/test_verify.py::"
+
 EXACT_RMSNORM = KERNELS + "test_rmsnorm_sums_in_float64"
 MANY_QUERIES = KERNELS + "test_attention_of_many_queries_is_causal"
 INT8_BITS = QUANTIZE + "test_quantize_is_equal_bit_for_bit"
@@ -36,6 +38,9 @@ THREADS_AND_CUTS = BITS + "test_bits_depend_neither_on_threads_nor_on_how_a_prom
 BATCHES = BITS + "test_bits_do_not_depend_on_what_else_is_in_the_batch"
 TILES = BITS + "test_bits_do_not_depend_on_tiles[None]"
 WIDE_ROWS = BITS + "test_bits_do_not_depend_on_how_wide_rows_are_cut[None]"
+
+
+GUILTY = VERIFY + "test_a_wrong_kernel_is_named[rope-closed]"
 
 
 def of(file: str, *rows: Row, needs: str = "") -> list[Bug]:
@@ -133,7 +138,7 @@ ARITHMETIC = [
           "group_size - 1 - np.abs(groups[..., ::-1]).argmax(-1, keepdims=True)"}),
         ("int8 products take the scale of the next group", QUANTIZE + "test_matmul_int8",
          {"np.vecdot(sums * w_scale, x_scale[0])": "np.vecdot(sums * np.roll(w_scale, 1, -1), x_scale[0])"}),
-        ("int8 products of many vectors forget the scale of x", QUANTIZE + "test_matmul_int8",
+        ("int8 products of many vectors forget the scale of x", QUANTIZE + "test_matmul_int8_of_many_vectors",
          {"    sums *= x_scale.T[:, :, None]\n": ""}),
         ("int8 sums wrap at 16 bits", QUANTIZE + "test_integer_sums_are_exact_in_large_groups[1-1033]",
          {"np.float32 if size <= LARGEST_FLOAT32_GROUP else np.float64": "np.int16"}),
@@ -403,6 +408,43 @@ MEASUREMENTS = [
         "llama2_fast/__main__.py",
         ("the exit code is lost", BAD + "test_missing_file_in_a_process_of_its_own[llama2_fast]",
          {"sys.exit(code)": "sys.exit()"}),
+    ),
+]  # fmt: skip
+
+# --------------------------------------------------------------------------------------------------------------- verify
+
+VERIFIERS = [
+    *of(
+        "llama2_fast/verify.py",
+        ("what is wrong ends with 0, as what is right", GUILTY, {'return 0 if report["right"] else 1': "return 0"}),
+        ("other bits are no reason to complain", VERIFY + "test_other_bits_are_found[3 threads]",
+         {" and not any(promise.broken for promise in promises)": ""}),
+        ("more tokens may be asked for than the context holds", VERIFY + "test_arguments",
+         {"asked is not None and asked > room": "False"}),
+    ),
+    *of(
+        "llama2_fast/_agreement.py",
+        ("numbers that break their bounds are not counted", GUILTY, {"self.wrong += comparison.wrong": "pass"}),
+        ("every token goes in at once", VERIFY + "test_only_what_is_wrong_one_by_one", {"7 / 8": "1"}),
+        ("sequences of a batch are compared with themselves",
+         VERIFY + "test_other_bits_are_found[sequence 2 of a batch]",
+         {"_logits(transformer, sequence, len(sequence))": "logits"}),
+    ),
+    *of(
+        "llama2_fast/_peer_logits.py",
+        ("twice the margin is explained", VERIFY + "test_the_rule[theirs1-2.1-False]",
+         {"return 2 * max(": "return 4 * max("}),
+        ("whatever comes first explains itself", VERIFY + "test_the_rule",
+         {"coarseness if before else 0.0": "np.inf"}),
+        ("log-probabilities are not recognized", VERIFY + "test_hints", {"np.ptp(off) *": "np.max(np.abs(off)) *"}),
+    ),
+    *of(
+        "llama2_fast/_verdict.py",
+        ("the last buffer is blamed, not the first", GUILTY,
+         {'wrong = next((row for row in engine["rows"] if row["wrong"]), None)':
+          'wrong = next((row for row in reversed(engine["rows"]) if row["wrong"]), None)'}),
+        ("rows of many layers are the best ones", VERIFY + "test_many_layers_are_shown_by_the_worst",
+         {"_ratio(row) > _ratio(best)": "_ratio(row) < _ratio(best)"}),
     ),
 ]  # fmt: skip
 
@@ -708,6 +750,6 @@ AROUND_THE_KERNELS = of(
 )  # fmt: skip
 
 BUGS = [
-    *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *JUDGES, *COMPILED_KERNELS,
+    *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
     *AROUND_THE_KERNELS,
 ]  # fmt: skip

@@ -106,7 +106,7 @@ class Counting:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         for item in items:
             handle = getattr(item.obj, "hypothesis", None)
-            if handle is not None and not hasattr(handle.inner_test, "__wrapped__"):  # by an earlier parameter
+            if handle is not None and not hasattr(handle.inner_test, "tells_failures"):  # by an earlier parameter
                 handle.inner_test = self._counted(handle.inner_test)
 
     def _counted(self, test: Any) -> Any:
@@ -120,6 +120,7 @@ class Counting:
                     self.failed, self.said = True, _line(f"{type(error).__name__}: {error}")
                 raise
 
+        counted.tells_failures = True  # type: ignore[attr-defined]
         counted.__signature__ = inspect.signature(test)  # type: ignore[attr-defined] # inputs depend on it
         return counted
 

@@ -1,7 +1,9 @@
 """The verb `verify`: that it passes what is right, names what is wrong, and judges other programs' logits."""
 
+import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -180,8 +182,13 @@ def test_large_models_get_fewer_tokens(ask: Ask, model: Path, monkeypatch: pytes
 def test_many_layers_are_shown_by_the_worst(ask: Ask, tmp_path: Path) -> None:
     config = llama2_ref.Config(dim=8, hidden_dim=8, n_layers=13, n_heads=1, n_kv_heads=1, vocab_size=259, seq_len=8)
     argv = write_model(tmp_path, config), "--backend", "numpy", "-n", "2"
-    assert ask(0, *argv).count(" index ") == 9 + 2
-    assert ask(0, *argv, "--all").count(" index ") == 13 * 9 + 2
+    few, every = ask(0, *argv, "--json", tmp_path / "found"), ask(0, *argv, "--all")
+    assert few.count(" index ") == 9 + 2
+    assert every.count(" index ") == 13 * 9 + 2
+    (engine,) = json.loads((tmp_path / "found").read_text())["engines"]
+    worst = max((row for row in engine["rows"] if row["buffer"] == "att"), key=lambda row: row["ratio"])
+    (line,) = re.findall(r"^ *(\d+) +att +attention .* (0\.\d{3}) +token", few, re.MULTILINE)
+    assert line == (str(worst["layer"]), f"{worst['ratio']:.3f}")
 
 
 def test_tokens_are_those_given_and_then_random_ones(ask: Ask, model: Path, tmp_path: Path) -> None:
@@ -288,7 +295,7 @@ def test_a_cache_that_loses_a_row(ask: Ask, model: Path, monkeypatch: pytest.Mon
 
 @simd
 def test_the_compiled_engine_is_judged_as_well(ask: Ask, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["llama2_fast._simd.transformer"]
+    module = importlib.import_module("llama2_fast._simd.transformer")
     right = module._frequencies
     monkeypatch.setattr(module, "_frequencies", lambda size, theta: right(size, 2 * theta))
     out = ask(1, model, "-n", "5")
@@ -300,7 +307,7 @@ def test_the_compiled_engine_is_judged_as_well(ask: Ask, model: Path, monkeypatc
 @pytest.mark.parametrize("what", ["3 threads", "parts of 5 tokens", "sequence 2 of a batch"])
 def test_other_bits_are_found(ask: Ask, model: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bit of one logit, with one number of threads, in one cut of a prompt, in one sequence of a batch."""
-    module = sys.modules["llama2_fast._simd.transformer"]
+    module = importlib.import_module("llama2_fast._simd.transformer")
     passes, number = module.Transformer._run, int(next(word for word in what.split() if word.isdigit()))
 
     def run(self: Any, batch: Any, every: bool, taps: Any) -> Any:
