@@ -178,7 +178,7 @@ def first_not_finite(weights: Weights) -> str | None:
 def _numbers(field: Any) -> Iterator[tuple[tuple[int, ...], float]]:
     """Every number of a tensor, with its index. Of int8 matrices only the scales can be other than finite."""
     for i, item in enumerate(field.scale if isinstance(field, Int8Matrix) else field):
-        if not hasattr(item, "__len__"):  # a number of any kind
-            yield (i,), item
-        else:
+        if isinstance(item, Int8Matrix) or hasattr(item, "__len__"):
             yield from (((i, *index), value) for index, value in _numbers(item))
+        else:  # a number of any kind
+            yield (i,), item
