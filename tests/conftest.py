@@ -38,7 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"HYPOTHESIS_PROFILE must be one of {', '.join(PROFILES)} (got {name!r})")
     if url := os.environ.get("LLAMA2_FUZZ_DB"):
         PROFILES[name] |= {"database": None if PROFILES[name].get("derandomize") else shared_database(config, url)}
-    hypothesis.settings.register_profile(name, **PROFILES[name], **COMMON)
+    # Where $CI is set, hypothesis has other defaults, with no new inputs and no database: nights need both.
+    default = hypothesis.settings.get_profile("default")
+    hypothesis.settings.register_profile(name, default, **PROFILES[name], **COMMON)
     hypothesis.settings.load_profile(name)
 
 
