@@ -20,8 +20,8 @@ test: .venv/dev
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
-# When you change a reader of files: damaged ones, by coverage, for MINUTES (Linux).
-fuzz-files: .venv/coverage
+# When you change what reads files: their readers, by coverage, for MINUTES. It needs Linux on x86-64, as atheris does.
+fuzz-files: .venv/dev
 	$(BIN)/python tests/fuzz/coverage.py --minutes $(MINUTES) $(ARGS)
 
 # When you change tests: the table of docs/planted-bugs.md, which test catches which bug, after how many examples.
@@ -73,10 +73,6 @@ clean:
 .venv/train: .venv/dev
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
-	touch $@
-
-.venv/coverage: .venv/dev
-	$(BIN)/python -m pip install --quiet --editable '.[dev,coverage]'
 	touch $@
 
 .venv/dev: .venv/run

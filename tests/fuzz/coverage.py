@@ -58,7 +58,7 @@ def complaint(args: argparse.Namespace) -> str | None:
     if not args.files and not args.minutes > 0:
         return f"--minutes must be positive (got {args.minutes:g})"
     if not args.files and find_spec("atheris") is None:
-        return "atheris must be installed to fuzz by coverage (Linux): pip install 'llama2-twins[coverage]'"
+        return "atheris must be installed to fuzz by coverage (Linux): pip install 'llama2-twins[dev]'"
     return None
 
 

@@ -48,7 +48,7 @@ def test_a_lost_check_is_found(tmp_path: Path, lost: str) -> None:
 def test_without_atheris_one_line_says_so() -> None:
     """-S: without the folder that packages are installed in."""
     done = subprocess.run([sys.executable, "-S", str(PROGRAM)], capture_output=True, text=True)
-    says = "coverage.py: atheris must be installed to fuzz by coverage (Linux): pip install 'llama2-twins[coverage]'\n"
+    says = "coverage.py: atheris must be installed to fuzz by coverage (Linux): pip install 'llama2-twins[dev]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
 
 
