@@ -226,7 +226,7 @@ def near_ties_of_int4(draw: st.DrawFn) -> tuple[np.ndarray, int]:
 
 
 @given(near_ties_of_int4())
-def test_quantize_int4_rounds_quotients_to_float32_first(vector):
+def test_quantize_int4_is_equal_next_to_ties(vector):
     x, size = vector
     q, scale = fast.quantize_int4(x, size)
     q_ref, scale_ref = ref.quantize_int4(x.tolist(), size)

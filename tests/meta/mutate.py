@@ -264,7 +264,8 @@ def tests_of(mutant: Mutant, traced: Trace, every: bool) -> list[str]:
         own = [node for node in own if float(traced[node]["seconds"]) < LONG] or own
     if own or mutant.function:
         return own
-    return [node for node in by_time if mutant.file in traced[node]["lines"]]
+    touching = [node for node in by_time if mutant.file in traced[node]["lines"]]
+    return touching if every else [node for node in touching if Path(mutant.file).stem.strip("_") in node]
 
 
 # --------------------------------------------------------------------------------------------------------------- runs
