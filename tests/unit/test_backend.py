@@ -1,5 +1,7 @@
 """Which engine is chosen, by its name."""
 
+import sys
+
 import pytest
 
 import llama2_fast
@@ -26,3 +28,21 @@ def test_numpy_is_chosen_where_others_kernels_are_given(monkeypatch):
 
 def test_simd_is_chosen_where_it_works(backend):
     assert choose_backend(backend, True, WEIGHTS) == backend
+
+
+def test_numpy_does_where_numba_is_missing_unless_simd_is_asked_for(monkeypatch):
+    monkeypatch.setattr("llama2_fast._backend.installed", lambda: False)
+    assert choose_backend("auto", True, WEIGHTS) == "numpy"
+    with pytest.raises(llama2_fast.MissingExtraError, match="pip install 'llama2-twins\\[jit\\]'"):
+        choose_backend("simd", True, WEIGHTS)
+    monkeypatch.setenv("LLAMA2_BACKEND", "simd")
+    with pytest.raises(llama2_fast.MissingExtraError):
+        choose_backend(None, True, WEIGHTS)
+
+
+@pytest.mark.parametrize(("name", "value"), [("byteorder", "big"), ("maxsize", 2**31 - 1)])
+def test_other_processors_have_numpy(monkeypatch, name, value):
+    monkeypatch.setattr(sys, name, value)
+    with pytest.raises(llama2_fast.ConfigError, match="64-bit little-endian"):
+        choose_backend("simd", True, WEIGHTS)
+    assert choose_backend("auto", True, WEIGHTS) == "numpy"
