@@ -1,12 +1,13 @@
 """Which engine is chosen, by its name."""
 
+import dataclasses
 import sys
 
 import pytest
 
 import llama2_fast
 import llama2_ref
-from llama2_fast._backend import choose_backend
+from llama2_fast._backend import choose_backend, installed
 from models import random_twins
 
 CONFIG = llama2_ref.Config(8, 12, 1, 2, 1, 30, 16)
@@ -46,3 +47,19 @@ def test_other_processors_have_numpy(monkeypatch, name, value):
     with pytest.raises(llama2_fast.ConfigError, match="64-bit little-endian"):
         choose_backend("simd", True, WEIGHTS)
     assert choose_backend("auto", True, WEIGHTS) == "numpy"
+
+
+@pytest.mark.parametrize("name", ["wq", "wk", "wv", "w1", "w3"])
+def test_one_matrix_of_another_kind_is_enough_for_numpy(name):
+    """Those that share their vectors, which are quantized once for all of them."""
+    integers = llama2_fast.quantize_weights(WEIGHTS, "int8")
+    mixed = dataclasses.replace(integers, **{name: getattr(WEIGHTS, name)})
+    assert choose_backend("auto", True, mixed) == "numpy"
+    with pytest.raises(llama2_fast.ConfigError, match=rf"{name}\b.* of one kind in each layer \(layer 0 has several\)"):
+        choose_backend("simd", True, mixed)
+
+
+@pytest.mark.parametrize("missing", ["numba", "llvmlite"])
+def test_both_packages_of_the_extra_are_needed(monkeypatch, missing):
+    monkeypatch.setattr("llama2_fast._backend.find_spec", lambda name: None if name == missing else name)
+    assert not installed()
