@@ -255,6 +255,8 @@ def tests_of(mutant: Mutant, traced: Trace, every: bool) -> list[str]:
         some = [node for node in by_time if node.removeprefix("tests/").startswith(FOR_ONCE)]
         if mutant.file not in ONCE:
             some = [node for node in some if not any(word in node for word in OF_PROCESSES)]
+        if not every:
+            some = [node for node in some if float(traced[node]["seconds"]) < LONG]
         return sorted(some, key=lambda node: not any(word in node for word in FIRST))
     first, last = mutant.lines
     own = [

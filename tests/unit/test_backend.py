@@ -63,3 +63,17 @@ def test_one_matrix_of_another_kind_is_enough_for_numpy(name):
 def test_both_packages_of_the_extra_are_needed(monkeypatch, missing):
     monkeypatch.setattr("llama2_fast._backend.find_spec", lambda name: None if name == missing else name)
     assert not installed()
+
+
+def test_a_numba_that_does_not_work_is_told(monkeypatch):
+    """An error where simd is asked for by name, else a warning, and numpy."""
+    pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
+
+    def broken():
+        raise OSError("no such symbol")
+
+    monkeypatch.setattr("llama2_fast._simd.library.library", broken)
+    with pytest.raises(llama2_fast.ConfigError, match=r"can't be used \(no such symbol\): use the numpy backend"):
+        choose_backend("simd", True, WEIGHTS)
+    with pytest.warns(UserWarning, match=r"can't be used \(no such symbol\): numpy runs the model"):
+        assert choose_backend("auto", True, WEIGHTS) == "numpy"
