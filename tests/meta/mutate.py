@@ -264,10 +264,13 @@ def tests_of(mutant: Mutant, traced: Trace, every: bool) -> list[str]:
     ]
     if not every:
         own = [node for node in own if float(traced[node]["seconds"]) < LONG] or own
-    if own or mutant.function:
+    if mutant.function:
         return own
+    signatures = [node for node in by_time if "test_twins" in node]  # which no line of a function shows
     touching = [node for node in by_time if mutant.file in traced[node]["lines"]]
-    return touching if every else [node for node in touching if Path(mutant.file).stem.strip("_") in node]
+    if not every:
+        touching = [node for node in touching if Path(mutant.file).stem.strip("_") in node]
+    return signatures + touching
 
 
 # --------------------------------------------------------------------------------------------------------------- runs
