@@ -28,6 +28,10 @@ class Twins:
     def __repr__(self) -> str:
         return f"random_twins({self.config}, {self.seed}, {self.kind!r}, {self.shared})"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What hypothesis shows."""
+        printer.text(repr(self))
+
     def transformers(self, backend: str | None = None) -> tuple[llama2_ref.Transformer, llama2_fast.Transformer]:
         fast = llama2_fast.Transformer(self.config, self.fast, backend=backend)
         return llama2_ref.Transformer(self.config, self.ref), fast

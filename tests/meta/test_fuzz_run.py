@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.run import LARGEST, next_size, summary
+from fuzz.run import LARGEST, main, next_size, summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,14 +24,31 @@ def command(tmp_path):
     return {"args": words, "cwd": ROOT, "env": environment, "text": True, "stdout": subprocess.PIPE}
 
 
-def test_rounds_go_on_until_the_time_is_up(command):
-    command["args"] += ["--minutes", "0.1", "-k", "test_argmax"]
+def test_a_run_says_how_much_it_tried(command):
+    command["args"] += ["--minutes", "0.05", "-k", "test_argmax"]
     done = subprocess.run(**command, check=False)
     assert done.returncode == 0, done.stdout
-    rounds = len(re.findall(r"round \d+: \d+ examples of each test, seed \d+, ", done.stdout))
+    sizes = [int(size) for size in re.findall(r"round \d+: (\d+) examples of each test, seed \d+, ", done.stdout)]
     total, count = re.search(r"([\d,]+) examples of 2 properties in (\d+) rounds, .* no failure", done.stdout).groups()
-    assert int(count) == rounds >= 2
-    assert int(total.replace(",", "")) > 2 * 50 * rounds
+    assert int(count) == len(sizes)
+    assert int(total.replace(",", "")) >= 2 * sum(sizes)
+
+
+def test_rounds_go_on_until_the_time_is_up(monkeypatch, capsys):
+    """By a clock of its own: an example of each test takes 0.2 seconds."""
+    clock, sizes = [0.0], []
+
+    def run_round(number, examples, left, pytest_args):
+        sizes.append(examples)
+        clock[0] += 0.2 * examples
+        return 0, {"examples": 3 * examples, "properties": 3, "ratios": {}}
+
+    monkeypatch.setattr("fuzz.run.run_round", run_round)
+    monkeypatch.setattr("fuzz.run.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sys.argv", ["run.py", "--minutes", "21"])
+    assert main() == 0
+    assert sizes == [50, 3000, 3000, 250]
+    assert capsys.readouterr().out == "18,900 examples of 3 properties in 4 rounds, 21.0 minutes: no failure\n"
 
 
 def test_the_first_failure_ends_it_and_says_how_to_see_it_again(command, tmp_path):

@@ -152,7 +152,7 @@ def test_a_forked_process_has_threads_of_its_own(tmp_path):
     expected = transformer.forward([5] * 150, transformer.new_cache())
     child = os.fork()
     if not child:
-        signal.alarm(60)
+        signal.alarm(20)
         same = np.array_equal(expected, transformer.forward([5] * 150, transformer.new_cache()))
         os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0
