@@ -26,6 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -40,11 +41,12 @@ import pytest  # noqa: E402
 
 from meta.mutants import Mutant, mutants  # noqa: E402
 from meta.plant import plant  # noqa: E402
+from meta.planting import Bug, Server  # noqa: E402
 
 MEMORY = 12 * 2**30  # bytes that a mutant may reserve
 LONG = 1.6  # seconds, as traced: such tests are run if --long asks for them
 PATIENCE = 4  # times its usual seconds that a test may run, and as many seconds more
-COMPILING = 60  # seconds more for the first test, where the kernels must be compiled first
+FEW = 12  # examples while tests are traced, which makes them 5 times slower
 TRACED = ("unit", "fuzz", "golden")  # folders of tests
 TIMED = (
     "at_real_sizes",
@@ -60,14 +62,60 @@ TIMED = (
 BACKEND = os.environ.get("LLAMA2_BACKEND", "simd")  # whose modules are mutated
 OTHERS = ("[llama2_ref", "[simd" if BACKEND == "numpy" else "[numpy")  # tests of something else
 
-# Modules whose code is compiled, or whose results are kept for the whole process: tracing does not see who uses them.
-COMPILED = [f"_simd/{name}.py" for name in ("elementary", "entries", "fields", "jit", "layers", "products", "step")]
-COMPILED += [f"_simd/{name}.py" for name in ("target", "vectors", "build")]
-ONCE = [*COMPILED, "_simd/library.py", "_simd/system.py", "_simd/__init__.py", "__main__.py"]
-ENGINE = "_simd/"  # whose tests are always these
+
+@dataclass(frozen=True)
+class Suite:
+    """The tests of modules whose users tracing does not see, or sees too slowly: always these, in this order."""
+
+    files: tuple[str, ...]  # how the names of these modules begin
+    tests: tuple[str, ...]  # those that find most come first
+    but: tuple[str, ...] = ()  # what is left out of them: names with one of these words
+    most: int | None = None  # examples; None: as many as in `make test`
+
+
+_TRANSFORMER = "fuzz/test_transformer.py::test_every_buffer"
+BITS = "fuzz/test_simd.py::test_bits"
+KERNELS = Suite(
+    tuple(f"_simd/{name}.py" for name in ("elementary", "entries", "fields", "layers", "products", "step", "vectors")),
+    (
+        "fuzz/test_simd.py::test_every_machine_finds_these_bits",
+        "fuzz/test_simd.py::test_cos_and_sin",
+        "fuzz/test_simd.py::test_exp_of_some_float32",
+        "fuzz/test_simd.py::test_large_scores_in_any_block",
+        f"{BITS}_do_not_depend_on_how_wide_rows_are_cut",
+        f"{BITS}_do_not_depend_on_tiles",
+        f"{_TRANSFORMER}_keeps_its_bound[simd]",
+        f"{_TRANSFORMER}_of_a_quantized_model_keeps_its_bound[simd-int8]",
+        f"{_TRANSFORMER}_of_a_quantized_model_keeps_its_bound[simd-int4]",
+        f"{BITS}_do_not_depend_on_what_else_is_in_the_batch",
+        f"{BITS}_depend_neither_on_threads_nor_on_how_a_prompt_is_cut",
+    ),
+)
 OF_PROCESSES = ("compiled_once", "two_processes", "no_place", "processors_get", "other_instruction")  # ten seconds each
-FOR_ONCE = ("fuzz/test_simd.py", "fuzz/test_exp.py", "fuzz/test_transformer.py", "unit/test_simd.py")
-FIRST = ("test_every_machine", "test_bits_depend", "test_cos", "test_exp_keeps")  # of these, what finds most
+ENGINE = Suite(
+    ("_simd/",),
+    (KERNELS.tests[0], "unit/test_simd.py", *KERNELS.tests[4:]),
+    (*TIMED, *OF_PROCESSES),
+)
+JUDGE = Suite(
+    ("_bounds/",),
+    (
+        "meta/test_judge.py",
+        "fuzz/test_transformer.py::test_closed_formulas_and_number_objects_agree",
+        "meta/test_bounds.py",
+        "fuzz/test_kernels.py",
+        "fuzz/test_quantize.py",
+    ),
+    most=30,
+)
+BENCH = Suite(("bench.py", "_measure.py", "_shapes.py"), ("unit/test_bench.py",), ("everything_is_measured",))
+VERIFY = Suite(
+    ("verify.py", "_agreement.py", "_peer_logits.py", "_verdict.py"),
+    ("unit/test_verify.py",),
+    ("coarser_for_good_reason", "wrong_blas_is_found", "stories260k"),
+)
+SUITES = (KERNELS, ENGINE, JUDGE, BENCH, VERIFY)
+HANGS = 120  # seconds after which a mutant is ended that one of these tests has not ended
 
 
 # ------------------------------------------------------------------------------------------------------------- a child
@@ -147,12 +195,27 @@ class Lines:
         return line
 
 
-def run_pytest(files: Sequence[str], watch: Any, first_failure: bool) -> int:
-    """Run tests in this process, with the settings of the project but for workers and reports."""
+class Brief:
+    """A plugin of pytest: hypothesis draws so many examples, always the same, and shrinks none."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def pytest_sessionstart(self) -> None:
+        import hypothesis
+
+        options: dict[str, Any] = {"database": None, "derandomize": True, "report_multiple_bugs": False}
+        options |= {"phases": [hypothesis.Phase.explicit, hypothesis.Phase.generate], "max_examples": self._most}
+        hypothesis.settings.register_profile("brief", parent=hypothesis.settings.default, **options)
+        hypothesis.settings.load_profile("brief")
+
+
+def run_pytest(files: Sequence[str], watch: Any, first_failure: bool, most: int = 100) -> int:
+    """Run tests in this process, with the settings of the project but for workers, reports and shrinking."""
     words = ["-q", "-o", "addopts=", "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:xdist"]
     words += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--tb=line", "-s"]
     words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis has been imported before pytest began
-    return int(pytest.main([*words, *(["-x"] if first_failure else []), *files], plugins=[watch]))
+    return int(pytest.main([*words, *(["-x"] if first_failure else []), *files], plugins=[watch, Brief(most)]))
 
 
 @contextlib.contextmanager
@@ -230,9 +293,8 @@ def trace(files: Sequence[str]) -> Trace:
     """Run all tests of some files, and find what they execute."""
 
     def work(tell: Any) -> int:
-        os.environ["HYPOTHESIS_PROFILE"] = "tracing"
         lines = Lines()
-        return run_pytest(files, Watch(None, tell, lines), first_failure=False)
+        return run_pytest(files, Watch(None, tell, lines), first_failure=False, most=FEW)
 
     found: Trace = {}
     failed: set[str] = set()
@@ -251,13 +313,6 @@ def trace(files: Sequence[str]) -> Trace:
 def tests_of(mutant: Mutant, traced: Trace, every: bool) -> list[str]:
     """The tests that can notice a mutant, in the order in which they should be run."""
     by_time = sorted(traced, key=lambda node: float(traced[node]["seconds"]))
-    if mutant.file.startswith(ENGINE):
-        some = [node for node in by_time if node.removeprefix("tests/").startswith(FOR_ONCE)]
-        if mutant.file not in ONCE:
-            some = [node for node in some if not any(word in node for word in OF_PROCESSES)]
-        if not every:
-            some = [node for node in some if float(traced[node]["seconds"]) < LONG]
-        return sorted(some, key=lambda node: not any(word in node for word in FIRST))
     first, last = mutant.lines
     own = [
         node for node in by_time if any(first <= line <= last for line in traced[node]["lines"].get(mutant.file, ()))
@@ -280,7 +335,7 @@ def module_of(mutant: Mutant) -> str:
     return ".".join(["llama2_fast", *Path(mutant.file).with_suffix("").parts]).removesuffix(".__init__")
 
 
-class Server:
+class InPlace:
     """A plugin of pytest that, once all tests are collected, runs mutants in forks instead of the tests.
 
     A mutant changes one function's code in place, and whoever holds that function calls the changed one: nothing is
@@ -307,7 +362,7 @@ class Server:
                     item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 return int(self._failed)
 
-            return watched(tests, traced, work, 0)
+            return watched(tests, traced, work)
 
         self._run(judge)
         return True
@@ -332,7 +387,7 @@ def exchange(mutant: Mutant) -> None:
 
 
 def can_be_exchanged(mutant: Mutant) -> bool:
-    return bool(mutant.function) and mutant.file not in ONCE
+    return bool(mutant.function) and mutant.file != "__main__.py"
 
 
 def planted(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
@@ -343,26 +398,56 @@ def planted(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
     def work(tell: Any) -> int:
         path = SOURCE / mutant.file
         plant(folder / "hook", module_of(mutant), path, mutant.apply(path.read_bytes()).decode())
-        if mutant.file in COMPILED:
-            os.environ["LLAMA2_CACHE"] = str(folder / "cache")
         files = list(dict.fromkeys(node.partition("::")[0] for node in tests))
         return run_pytest([str(ROOT / file) for file in files], Watch(tests, tell), first_failure=True)
 
     try:
-        return watched(tests, traced, work, COMPILING if mutant.file in COMPILED else 0)
+        return watched(tests, traced, work)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def watched(tests: Sequence[str], traced: Trace, work: Any, more: float) -> dict[str, Any]:
-    """Fork a process that runs some tests until one fails: what came of it. It may take so many seconds more."""
+def suite_of(mutant: Mutant) -> Suite | None:
+    """The tests that a module always has, None if tracing finds them."""
+    return next((suite for suite in SUITES if mutant.file.startswith(suite.files)), None)
+
+
+def asked(server: Server, mutant: Mutant) -> dict[str, Any]:
+    """Run a mutant in a process of `planting`, which compiles only what it changes."""
+    suite, begin = suite_of(mutant), time.monotonic()
+    assert suite is not None
+    text = (SOURCE / mutant.file).read_bytes()
+    edits = ((text.decode(), mutant.apply(text).decode()),)
+    bug = Bug(mutant.id, f"llama2_fast/{mutant.file}", edits, suite.tests[0])
+    answer = server.ask_any(bug, suite.tests, suite.but, suite.most, HANGS)
+    return outcome_of(answer) | {"tests": len(suite.tests), "seconds": round(time.monotonic() - begin, 2)}
+
+
+def outcome_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """What an answer of `planting` means."""
+    said = answer.get("error", answer.get("said", "")).strip()
+    if "error" in answer and "compiled" not in answer:
+        sys.exit(f"the process that plants mutants must go on (got {said})")
+    if not answer.get("compiled", True) or said.startswith(("TypingError", "LoweringError", "UnsupportedError")):
+        return {"outcome": "incompetent", "by": "the compiler", "why": said[-200:]}
+    if answer.get("status") == -signal.SIGKILL:
+        return {"outcome": "timeout", "by": ""}
+    if "error" in answer:
+        return {"outcome": "killed", "by": "", "why": said[:200] if "status" in answer else said[-200:]}
+    if answer["caught"]:
+        return {"outcome": "killed", "by": answer["by"], "why": said}
+    return {"outcome": "survived", "by": ""}
+
+
+def watched(tests: Sequence[str], traced: Trace, work: Any) -> dict[str, Any]:
+    """Fork a process that runs some tests until one fails: what came of it."""
     if not tests:
         return {"outcome": "survived", "by": "no test executes it", "tests": 0}
     current, begin = "import", time.monotonic()
 
     def patience() -> float:
         usual = traced[current]["seconds"] if current in traced else 5
-        return float(PATIENCE * (usual + 1) + more)
+        return float(PATIENCE * (usual + 1))
 
     found: dict[str, Any] = {"outcome": "killed", "by": "", "tests": len(tests)}
     with child(work) as (process, source):
@@ -450,6 +535,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.report:
         report(chosen(args), known(records))
         return 0
+    todo = to_run(args, known(records))
+    if args.trace is None:
+        run_suites(todo, records, args.jobs)
+    todo = [mutant for mutant in todo if suite_of(mutant) is None]
+    if not todo and args.trace is None:
+        return 0
     prepare()
     where = args.out / f"trace-{BACKEND}.json"
     traced: Trace = json.loads(where.read_text()) if where.exists() else {}
@@ -462,32 +553,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"traced {len(new)} tests")
         if args.trace is not None:
             return 0
-    before = known(records)
-    if args.again:
-        todo = [
-            mutant for mutant in chosen(args) if before.get((mutant.id, mutant.new), {}).get("outcome") == "survived"
-        ]
-    else:
-        todo = [mutant for mutant in chosen(args) if args.only or (mutant.id, mutant.new) not in before]
     run(todo, traced, records, args.jobs, args.long)
     return 0
 
 
+def to_run(args: argparse.Namespace, before: Records) -> list[Mutant]:
+    """Of the mutants that are asked for those that have no outcome yet, or that survived."""
+    if args.again:
+        return [
+            mutant for mutant in chosen(args) if before.get((mutant.id, mutant.new), {}).get("outcome") == "survived"
+        ]
+    return [mutant for mutant in chosen(args) if args.only or (mutant.id, mutant.new) not in before]
+
+
 def prepare() -> None:
     """Import what all children need, but not what is mutated."""
-    import hypothesis
-
     for name in ("numpy", "hypothesis.extra.numpy", "llvmlite.binding", "numba"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    kept = {"deadline": None, "database": None, "derandomize": True, "report_multiple_bugs": False}
-    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # nobody reads a smallest example here
-    checks = [hypothesis.HealthCheck.too_slow]
-    for profile, examples in (("mutation", 100), ("tracing", 12)):  # which are traced 5 times slower
-        hypothesis.settings.register_profile(
-            profile, max_examples=examples, phases=phases, suppress_health_check=checks, **kept
-        )
-    os.environ["HYPOTHESIS_PROFILE"] = "mutation"
+    os.environ["HYPOTHESIS_PROFILE"] = "ci"
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(TESTS)])
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.chdir(ROOT)
@@ -504,11 +588,23 @@ def run(todo: Sequence[Mutant], traced: Trace, records: Path, jobs: int, every: 
     run_jobs([mutant for mutant in todo if not can_be_exchanged(mutant)], traced, records, jobs, planted, every)
 
 
+def run_suites(todo: Sequence[Mutant], records: Path, jobs: int) -> None:
+    """Run mutants of modules that have tests of their own, those of each job by a server of its own."""
+
+    def judge(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
+        return asked(server, mutant)
+
+    server = Server()  # starts its process when it is first asked: each job has one
+    some = [mutant for mutant in todo if suite_of(mutant) is not None]
+    run_jobs(some, {}, records, jobs, judge, False)
+    server.close()
+
+
 def serve(some: Sequence[Mutant], traced: Trace, records: Path, jobs: int, every: bool) -> int:
     """Collect all tests that some mutants need, and run these."""
     nodes = {node for mutant in some for node in tests_of(mutant, traced, every)}
     files = sorted({node.partition("::")[0] for node in nodes})
-    server = Server(lambda judge: run_jobs(some, traced, records, jobs, judge, every))
+    server = InPlace(lambda judge: run_jobs(some, traced, records, jobs, judge, every))
     return run_pytest([str(ROOT / file) for file in files], server, first_failure=False)
 
 
@@ -544,12 +640,12 @@ def report(some: Sequence[Mutant], records: Records) -> None:
         counts.setdefault(mutant.file, Counter())[
             records.get((mutant.id, mutant.new), {}).get("outcome", "not run")
         ] += 1
-    print(f"{'module':25} mutants  killed timeout survived not run  score")
+    print(f"{'module':25} mutants  killed timeout survived  broken not run  score")
     for file, count in counts.items():
-        caught, ran = count["killed"] + count["timeout"], count.total() - count["not run"]
-        numbers = (
-            f"{count.total():7} {count['killed']:7} {count['timeout']:7} {count['survived']:8} {count['not run']:7}"
-        )
+        caught = count["killed"] + count["timeout"]
+        ran = caught + count["survived"]
+        shown = (count[name] for name in ("killed", "timeout", "survived", "incompetent", "not run"))
+        numbers = "{:7} {:7} {:7} {:8} {:7} {:7}".format(count.total(), *shown)
         print(f"{file:25} {numbers}  {100 * caught / ran if ran else 0:.1f}%")
     for mutant in some:
         if records.get((mutant.id, mutant.new), {}).get("outcome") == "survived":

@@ -78,6 +78,7 @@ class Outcome:
     examples: int  # inputs that the test was called with; 0 for one that takes none
     seconds: float  # of the processor
     said: str  # how it failed, in a line
+    by: str = ""  # which test
 
 
 def runs_here() -> bool:
@@ -92,7 +93,7 @@ class Counting:
     """A plugin of pytest: counts the inputs of a test, leaves out shrinking, and remembers how it failed."""
 
     def __init__(self, most: int | None) -> None:
-        self.examples, self.failed, self.ran, self.said, self._most = 0, False, 0, "", most
+        self.examples, self.failed, self.ran, self.said, self.by, self._most = 0, False, 0, "", "", most
 
     def pytest_sessionstart(self) -> None:
         import hypothesis
@@ -129,24 +130,32 @@ class Counting:
         if call.excinfo is not None and not self.said:
             self.said = _line(call.excinfo.exconly())
 
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed and not self.by:
+            self.by = report.nodeid
+
 
 def _line(text: str) -> str:
     return text.strip().split("\n")[0][:200]
 
 
-def run_tests(tests: Sequence[str], most: int | None, folder: Path) -> dict[str, Any]:
-    """Run tests on the packages in folder/src, in this process, with at most so many examples, up to a failure."""
+def run_tests(tests: Sequence[str], most: int | None, folder: Path, but: Sequence[str] = ()) -> dict[str, Any]:
+    """Run tests on the packages in folder/src, in this process, with at most so many examples, up to a failure.
+
+    Tests with one of the words of `but` in their names are left out.
+    """
     import pytest
 
     os.chdir(folder)
     counting = Counting(most)
     options = ["-o", "addopts=", "--import-mode=importlib", "--assert=plain", "--tb=native", "-x", "-q"]
     options += ["-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"]
+    options += ["-k", f"not ({' or '.join(but)})"] if but else []
     where = [f"--rootdir={TESTS.parent}", "-c", str(TESTS.parent / "pyproject.toml"), f"--basetemp={folder / 'tmp'}"]
     code = int(pytest.main([*options, *where, *(str(TESTS / test) for test in tests)], plugins=[counting]))
     if code not in (0, 1) or not (counting.ran or counting.said):
         raise RuntimeError(f"{', '.join(tests)} could not be run (pytest's exit code is {code})")
-    return {"caught": code == 1, "examples": counting.examples, "said": counting.said}
+    return {"caught": code == 1, "examples": counting.examples, "said": counting.said, "by": counting.by}
 
 
 def enter(folder: Path) -> None:
@@ -168,18 +177,21 @@ def copy_source(folder: Path) -> None:
         shutil.copytree(SOURCE / package, folder / "src" / package)
 
 
-def try_tests(bug: Bug | None, tests: Sequence[str], most: int | None, folder: Path, engine: Any) -> dict[str, Any]:
-    """Plant a bug in a copy in `folder`, or none, and run tests on it."""
+def try_tests(
+    bug: Bug | None, tests: Sequence[str], most: int | None, folder: Path, engine: Any, but: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Plant a bug in a copy in `folder`, or none, and run tests on it. A file "compiled" tells that there is code."""
     copy_source(folder)
     if bug is not None:
         bug.plant(folder / "src")
     code = _code_for(folder / "src" / "llama2_fast" / "_simd", engine) if engine is not None else None
+    (folder / "compiled").touch()
     enter(folder)
     if code:
         from llama2_fast._simd import library
 
         library._write(folder / "cache" / f"kernels-{library._digest()}.o", *code)
-    return run_tests(tests, most, folder)
+    return run_tests(tests, most, folder, but)
 
 
 def _code_for(kernels: Path, engine: Any) -> Any:
@@ -207,13 +219,29 @@ class Server:
         """Plant nothing, and tell what some tests say after so many examples."""
         return self._answer({"bug": None, "tests": tests, "most": most})
 
+    def ask_any(
+        self, bug: Bug, tests: Sequence[str], but: Sequence[str], most: int | None, seconds: float
+    ) -> dict[str, Any]:
+        """Plant a bug, and run tests up to the first that fails: an Outcome's fields, or how this went wrong.
+
+        That is an "error", the "status" of the process if it has died, and whether the kernels could be "compiled".
+        """
+        question = {"bug": asdict(bug), "tests": tests, "but": but, "most": most, "limit": seconds}
+        return self._told(question)
+
     def _answer(self, question: dict[str, Any]) -> Outcome:
-        with tempfile.TemporaryDirectory(prefix="llama2-planted-", ignore_cleanup_errors=True) as folder:
-            print(json.dumps(question | {"folder": folder}), file=self._running().stdin, flush=True)
-            answer = json.loads(self._running().stdout.readline() or '{"error": "the server has ended"}')
+        answer = self._told(question)
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return Outcome(**answer)
+
+    def _told(self, question: dict[str, Any]) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="llama2-planted-", ignore_cleanup_errors=True) as folder:
+            print(json.dumps(question | {"folder": folder}), file=self._running().stdin, flush=True)
+            answer: dict[str, Any] = json.loads(
+                self._running().stdout.readline() or '{"error": "the server has ended"}'
+            )
+        return answer
 
     def _running(self) -> Any:
         if self._process is None:
@@ -262,27 +290,29 @@ def _fork(question: dict[str, Any], engine: Any) -> dict[str, Any]:
                 answer.write_text(json.dumps(_work(question, folder, engine)))
         finally:
             os._exit(0)
-    status, seconds = _wait(child)
+    status, seconds = _wait(child, question.get("limit", SECONDS))
+    compiled = (folder / "compiled").exists()
     if not answer.exists():
-        return {"error": f"the process ended with exit code {status}: {log.read_text()[-2000:]}"}
+        said = f"the process ended with exit code {status}: {log.read_text()[-2000:]}"
+        return {"error": said, "status": status, "compiled": compiled}
     found: dict[str, Any] = json.loads(answer.read_text())
-    return found if "error" in found else found | {"seconds": seconds}
+    return found | ({"compiled": compiled} if "error" in found else {"seconds": seconds})
 
 
 def _work(question: dict[str, Any], folder: Path, engine: Any) -> dict[str, Any]:
     try:
         bug = question["bug"] and Bug(**question["bug"])
-        return try_tests(bug, question["tests"], question["most"], folder, engine)
+        return try_tests(bug, question["tests"], question["most"], folder, engine, question.get("but", ()))
     except BaseException:
         return {"error": traceback.format_exc()}
 
 
-def _wait(child: int) -> tuple[int, float]:
+def _wait(child: int, limit: float) -> tuple[int, float]:
     """The exit code of a process, and the time that it took of the processor.
 
-    It is ended, with those that it has started, when it takes too long.
+    It is ended, with those that it has started, when it takes more seconds than `limit`.
     """
-    end, done = time.monotonic() + SECONDS, 0
+    end, done = time.monotonic() + limit, 0
     while not done:
         done, status, usage = os.wait4(child, os.WNOHANG)
         if not done and time.monotonic() > end:
