@@ -70,7 +70,8 @@ class Suite:
     files: tuple[str, ...]  # how the names of these modules begin
     tests: tuple[str, ...]  # those that find most come first
     but: tuple[str, ...] = ()  # what is left out of them: names with one of these words
-    most: int | None = None  # examples; None: as many as in `make test`
+    most: int | None = None  # examples; None, or with --long: as many as in `make test`
+    long: tuple[str, ...] = ()  # what --long runs as well
 
 
 _TRANSFORMER = "fuzz/test_transformer.py::test_every_buffer"
@@ -89,13 +90,19 @@ KERNELS = Suite(
         f"{_TRANSFORMER}_of_a_quantized_model_keeps_its_bound[simd-int4]",
         f"{BITS}_do_not_depend_on_what_else_is_in_the_batch",
         f"{BITS}_depend_neither_on_threads_nor_on_how_a_prompt_is_cut",
+        "unit/test_simd.py::test_a_number_that_is_not_finite_is_reported_as_the_reference_does",
+        "unit/test_simd.py::test_the_place_of_a_number_that_is_not_finite_is_told",
+        "unit/test_simd.py::test_int4_groups_larger_than_16_bits_hold",
     ),
+    most=20,
+    long=("fuzz/test_simd.py::test_other_instruction_sets_find_these_bits",),
 )
 OF_PROCESSES = ("compiled_once", "two_processes", "no_place", "processors_get", "other_instruction")  # ten seconds each
 ENGINE = Suite(
     ("_simd/",),
     (KERNELS.tests[0], "unit/test_simd.py", *KERNELS.tests[4:]),
     (*TIMED, *OF_PROCESSES),
+    KERNELS.most,
 )
 JUDGE = Suite(
     ("_bounds/",),
@@ -351,7 +358,7 @@ class InPlace:
         items = {item.nodeid: item for item in session.items}
 
         def judge(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
-            tests = tests_of(mutant, traced, every)
+            tests = [node for node in tests_of(mutant, traced, every) if node in items]  # others have gone since
 
             def work(tell: Any) -> int:
                 self._tell = tell
@@ -412,15 +419,16 @@ def suite_of(mutant: Mutant) -> Suite | None:
     return next((suite for suite in SUITES if mutant.file.startswith(suite.files)), None)
 
 
-def asked(server: Server, mutant: Mutant) -> dict[str, Any]:
+def asked(server: Server, mutant: Mutant, every: bool) -> dict[str, Any]:
     """Run a mutant in a process of `planting`, which compiles only what it changes."""
     suite, begin = suite_of(mutant), time.monotonic()
     assert suite is not None
     text = (SOURCE / mutant.file).read_bytes()
     edits = ((text.decode(), mutant.apply(text).decode()),)
     bug = Bug(mutant.id, f"llama2_fast/{mutant.file}", edits, suite.tests[0])
-    answer = server.ask_any(bug, suite.tests, suite.but, suite.most, HANGS)
-    return outcome_of(answer) | {"tests": len(suite.tests), "seconds": round(time.monotonic() - begin, 2)}
+    tests, most = (suite.tests + suite.long, None) if every else (suite.tests, suite.most)
+    answer = server.ask_any(bug, tests, suite.but, most, HANGS * (1 + every))
+    return outcome_of(answer) | {"tests": len(tests), "seconds": round(time.monotonic() - begin, 2)}
 
 
 def outcome_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -537,7 +545,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     todo = to_run(args, known(records))
     if args.trace is None:
-        run_suites(todo, records, args.jobs)
+        run_suites(todo, records, args.jobs, args.long)
     todo = [mutant for mutant in todo if suite_of(mutant) is None]
     if not todo and args.trace is None:
         return 0
@@ -588,15 +596,15 @@ def run(todo: Sequence[Mutant], traced: Trace, records: Path, jobs: int, every: 
     run_jobs([mutant for mutant in todo if not can_be_exchanged(mutant)], traced, records, jobs, planted, every)
 
 
-def run_suites(todo: Sequence[Mutant], records: Path, jobs: int) -> None:
+def run_suites(todo: Sequence[Mutant], records: Path, jobs: int, every: bool) -> None:
     """Run mutants of modules that have tests of their own, those of each job by a server of its own."""
 
     def judge(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
-        return asked(server, mutant)
+        return asked(server, mutant, every)
 
     server = Server()  # starts its process when it is first asked: each job has one
     some = [mutant for mutant in todo if suite_of(mutant) is not None]
-    run_jobs(some, {}, records, jobs, judge, False)
+    run_jobs(some, {}, records, jobs, judge, every)
     server.close()
 
 
