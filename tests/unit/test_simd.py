@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -657,3 +658,27 @@ def test_what_a_function_calls_is_linked_with_it():
     whole = link([outer.overloads[types.int64,].library])
     defined = [function.name for function in whole.functions if not function.is_declaration]
     assert all(sum(f"{len(name)}{name}" in each for each in defined) for name in ("innermost", "inner", "outer"))
+
+
+def test_every_number_in_memory_is_read():
+    """What the benchmark of memory times must not be less than it says."""
+    data, sums = np.random.default_rng(1).integers(-99, 99, 64 * 9).astype(np.float32), np.empty(16, np.float32)
+    library().run_read(data.ctypes.data, data.nbytes, sums.ctypes.data)
+    assert np.array_equal(sums, data.reshape(-1, 16).sum(0))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("largest", [127 * 2.0**-126, np.nextafter(np.float32(127 * 2.0**-126), np.float32(0))])
+def test_only_vectors_that_are_too_small_for_a_scale_become_zeros(kind, largest):
+    """A scale would not be a normal number: the reference gives zeros for them, from the same number on."""
+    config = replace(CONFIG, norm_eps=1e-30)
+    twins = random_twins(CONFIG, 1, shared=False)
+    twins.fast.token_embedding_table[7] = 1  # whose norm is the weights themselves
+    twins.fast.rms_att_weight[0] = largest
+    weights = vars(llama2_fast.quantize_weights(twins.fast, kind))
+    weights |= {"token_embedding_table": twins.fast.token_embedding_table}
+    model = llama2_fast.Transformer(config, llama2_fast.Weights(**weights), backend="simd")
+    taps = llama2_fast.Taps()
+    model.forward([7], model.new_cache(), taps=taps)
+    assert np.all(np.asarray(taps[0, "att_norm"])[0] == np.float32(largest))
+    assert np.any(np.asarray(taps[0, "q"])) == (largest == 127 * 2.0**-126)
