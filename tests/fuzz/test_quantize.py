@@ -288,3 +288,11 @@ def test_sums_of_another_program_s_minus_128_are_exact(size, vectors):
     )
     got = fast.matmul_int8(w, np.ones((300, 1), np.float32), x, np.ones((vectors, 1), np.float32))
     assert np.array_equal(got, (x.astype(int) @ w.T.astype(int)).astype(np.float32))
+
+
+def test_numpy_s_settings_of_the_caller_do_not_matter_to_scales_of_a_damaged_file():
+    """127 times a large scale overflows, 0 times infinity is invalid: the model finds what is not finite."""
+    with np.errstate(all="raise"):
+        got = fast.dequantize_int8(np.array([127, 0], np.int8), np.array([3e38, np.inf], np.float32))
+    assert got[0] == np.inf
+    assert np.isnan(got[1])

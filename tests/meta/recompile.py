@@ -171,8 +171,8 @@ def _changes(before: list[ast.stmt], after: list[ast.stmt]) -> Iterator[ast.stmt
         if ast.dump(old) != ast.dump(new):
             if _bound(old) != _bound(new) or not _bound(new):
                 raise NotIncremental("other names are bound")
-            if isinstance(new, ast.Assign) and "Vector" in _mentioned(new):  # numba goes on with the one of that name
-                raise NotIncremental("a type has changed")
+            if isinstance(new, ast.ClassDef) or (isinstance(new, ast.Assign) and "Vector" in _mentioned(new)):
+                raise NotIncremental("a type has changed")  # numba goes on with the old one of that name
             yield new
 
 

@@ -618,3 +618,14 @@ def test_an_error_that_weights_forget_is_missed(name):
     kernels = planted(closed_module, *OF_WEIGHTS[name])
     with pytest.raises(AssertionError):
         weights_at_their_limits(type(kernels).attention.__globals__["_weights"])
+
+
+def test_far_angles_may_err_more() -> None:
+    """Where theta's power and the product with a position count, and not the rounding to float32 alone."""
+    position, head_size = 2**25, 8
+    near = [table.error for table in ClosedKernels().rope_table(1, head_size, 10000.0)]
+    far = [table.error for table in ClosedKernels().rope_table(position, head_size, 10000.0)]
+    objects = BoundedKernels().rope_table(position, head_size, 10000.0)
+    for closed, other, errors in zip(far, objects, near, strict=True):
+        assert np.allclose(closed, [number.error for number in other], rtol=1e-9)
+        assert closed[0] > errors[0]
