@@ -69,7 +69,7 @@ class Suite:
 
     files: tuple[str, ...]  # how the names of these modules begin
     tests: tuple[str, ...]  # those that find most come first
-    but: tuple[str, ...] = ()  # what is left out of them: names with one of these words
+    but: tuple[str, ...] = ()  # what is left out of them but with --long: names with one of these words
     most: int | None = None  # examples; None, or with --long: as many as in `make test`
     long: tuple[str, ...] = ()  # what --long runs as well
 
@@ -429,7 +429,7 @@ def asked(server: Server, mutant: Mutant, every: bool) -> dict[str, Any]:
     edits = ((text.decode(), mutant.apply(text).decode()),)
     bug = Bug(mutant.id, f"llama2_fast/{mutant.file}", edits, suite.tests[0])
     tests, most = (suite.long + suite.tests, None) if every else (suite.tests, suite.most)
-    answer = server.ask_any(bug, tests, suite.but, most, HANGS * (1 + every))
+    answer = server.ask_any(bug, tests, TIMED if every else suite.but, most, HANGS * (1 + every))
     return outcome_of(answer) | {"tests": len(tests), "seconds": round(time.monotonic() - begin, 2)}
 
 

@@ -435,3 +435,16 @@ def test_ctrl_c_leaves_nothing(model: Path, tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (130, b"", b"")
     assert list(folder.iterdir()) == []
     assert not (tmp_path / "rates.json").exists()
+
+
+@pytest.mark.parametrize(("kinds", "largest", "files"), [
+    ([None], 0, {"model"}), (["int8"], 0, set()), (["int8"], 2**31, {"model"}),
+])  # fmt: skip
+def test_a_large_shape_is_written_only_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[str | None], largest: int, files: set[str]
+) -> None:
+    """Engines that quantize make the weights of a large shape in memory."""
+    monkeypatch.setattr(bench, "LARGEST_FILE", largest)
+    model = bench.Model("small", _shapes.shape_header("small", 0), "small")
+    bench._prepare_files(model, kinds, [], tmp_path)
+    assert set(model.files) == files
