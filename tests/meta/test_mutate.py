@@ -97,3 +97,34 @@ def test_a_mistake_is_caught_and_what_changes_nothing_survives(tmp_path):
     assert "66.7%" in report
     assert same.id in report
     assert worse.id not in report
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({"caught": True, "by": "a test", "said": "AssertionError"}, "killed"),
+        ({"caught": False, "by": "", "said": ""}, "survived"),
+        ({"caught": True, "by": "a test", "said": "TypingError: no such operation"}, "incompetent"),
+        ({"error": "Traceback", "compiled": False}, "incompetent"),
+        ({"error": "Traceback", "compiled": True}, "killed"),  # tests that can't be imported
+        ({"error": "exit code -11", "status": -11, "compiled": True}, "killed"),
+        ({"error": "exit code -6", "status": -6, "compiled": False}, "incompetent"),
+        ({"error": "exit code -9", "status": -9, "compiled": True}, "timeout"),
+    ],
+)
+def test_what_the_server_that_plants_says(answer, outcome):
+    mutate = pytest.importorskip("meta.mutate", reason="needs fork")
+    assert mutate.outcome_of(answer)["outcome"] == outcome
+
+
+def test_lists_of_tests_are_of_modules_and_files_that_exist():
+    mutate = pytest.importorskip("meta.mutate", reason="needs fork")
+    modules = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py")]
+    for suite in mutate.SUITES:
+        assert all(any(module.startswith(name) for module in modules) for name in suite.files)
+        for test in (*suite.tests, *suite.long):
+            file, _, name = test.partition("::")
+            text = (MUTATE.parents[1] / file).read_text()
+            assert f"def {name.partition('[')[0]}" in text
+    first = mutants((SOURCE / "_simd" / "step.py").read_bytes(), "_simd/step.py")[0]
+    assert "fuzz/test_simd.py" in mutate.suite_of(first).tests[0]
