@@ -296,7 +296,7 @@ def _packed(config: Config, weights: Weights, kind: str | None) -> list[Packed]:
 
 
 def _frequencies(size: int, theta: float) -> NDArray[np.float64]:
-    """theta^(-2i/E), correctly rounded for the exponent as float64: the system's power differs from machine to machine."""
+    """theta^(-2i/E), correctly rounded for the float64 exponent: the system's power differs from machine to machine."""
     with localcontext(prec=40):
         return np.array([float(Decimal(theta) ** Decimal(-i / size)) for i in range(0, size, 2)])
 
