@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -448,3 +449,16 @@ def test_a_large_shape_is_written_only_to_be_read(
     model = bench.Model("small", _shapes.shape_header("small", 0), "small")
     bench._prepare_files(model, kinds, [], tmp_path)
     assert set(model.files) == files
+
+
+def test_a_peer_may_print_what_is_no_text(ask: Ask, model: Path) -> None:
+    """Bytes that are no UTF-8, as a model's broken character is."""
+    code = "import sys; sys.stdout.buffer.write(bytes([255, 254]) + b' tok/s: 12.5')"
+    out, _ = ask(model, "--backend", "numpy", "--json", "-", "--peer", peer("p", code, ""))
+    assert json.loads(out)["models"][0]["results"][-1]["decode_rate"]["best"] == 12.5
+
+
+def test_every_column_has_its_name(ask: Ask, model: Path) -> None:
+    head = ask(model, "--backend", "numpy", "--peer", peer("other", "print('9 tok/s')", ""))[0].splitlines()[0]
+    names = ["model", "program", "weights", "load", "first token", "prompt tok/s", "decode tok/s", "median"]
+    assert re.split(r" {2,}", head.strip()) == [*names, "of read bandwidth", "peak memory", "/ other"]
