@@ -18,8 +18,8 @@ import llama2_fast
 import llama2_ref
 import tokenizer as tokens
 import train
-from fuzz import bounded
-from fuzz.judge import assert_taps_within
+from fuzz.judge import assert_close, assert_taps_within
+from llama2_fast._bounds import bounded
 from models import Twins, random_twins
 from stories import story
 
@@ -56,7 +56,7 @@ def test_logits_are_the_references(config: llama2_ref.Config, seed: int, monkeyp
     value = np.array([[x.value for x in row] for row in logits])
     error = np.array([[x.error for x in row] for row in logits])
     assert error.max() < 2.0**-10  # so that the comparison means something
-    bounded.assert_close(got, value, 2 * error, "logits")
+    assert_close(got, value, 2 * error, "logits")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
