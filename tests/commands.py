@@ -19,6 +19,16 @@ ENCODINGS = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8", "PY
 # Nothing of the caller's that changes encodings or buffers; one thread in BLAS, which reserves memory for each.
 ENV = {k: v for k, v in os.environ.items() if k not in ENCODINGS} | {"OPENBLAS_NUM_THREADS": "1"}
 
+# Kernels that are wrong where a sum lies between 1 and 2: who tries inputs finds it at once, who only replays never.
+WRONG_ADD = """
+import numpy as np
+
+def add(x, y):
+    total = x + y
+    total[np.abs(total - 1.5) < 0.5] *= np.float32(1.001)
+    return total
+"""
+
 
 def command(llama2: ModuleType, *argv: str | bytes | Path, first: str = "") -> list[str | bytes]:
     """The words of `python -m llama2 ARGV`, which runs the Python code `first` in the same process (POSIX)."""

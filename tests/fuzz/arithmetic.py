@@ -5,14 +5,14 @@ Every one of them is a correct implementation, as far as the bounds are concerne
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from ctypes import c_float
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from llama2_fast._bounds.bounded import U
+from llama2_fast._bounds.bounded import U, replacing
 from llama2_ref import kernels
 
 Order = Callable[[list[float]], float]
@@ -169,22 +169,12 @@ def _sqrt(x: Any) -> Any:
     return Single([round32(math.sqrt(x.value)) if x.value >= 0 else math.nan], x.how)
 
 
-@contextlib.contextmanager
-def _functions() -> Iterator[None]:
-    names = {"exp": Single.exp, "sqrt": _sqrt}  # of llama2_ref.kernels; its max compares, which Single numbers do
-    saved = {name: getattr(kernels, name) for name in names}
-    for name, function in names.items():
-        setattr(kernels, name, function)
-    try:
-        yield
-    finally:
-        for name, function in saved.items():
-            setattr(kernels, name, function)
+FUNCTIONS = {"exp": Single.exp, "sqrt": _sqrt}  # llama2_ref.kernels' max compares, which Single numbers do
 
 
 def run(name: str, args: Sequence[Any], how: Arithmetic) -> np.ndarray:
     """A kernel of the reference in this arithmetic. Arrays of float32 become Single numbers, integers stay."""
-    with _functions():
+    with replacing(FUNCTIONS):
         result = getattr(kernels, name)(*(_lift(arg, how) for arg in args))
     return np.array([x.value if type(x) is Single else x for x in result], np.float32)
 

@@ -5,16 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-# Where a sum lies between 1 and 2: found at once by whoever tries inputs, never by whoever only replays.
-WRONG = """
-import numpy as np
+from commands import WRONG_ADD
 
-def add(x, y):
-    total = x + y
-    total[np.abs(total - 1.5) < 0.5] *= np.float32(1.001)
-    return total
-"""
+ROOT = Path(__file__).parents[2]
 
 
 def night(folder: Path, profile: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +21,7 @@ def night(folder: Path, profile: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_failure_is_kept_for_the_next_night(tmp_path: Path) -> None:
     """Where $CI is set, hypothesis by itself would keep nothing, and try the same inputs every night."""
-    (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "wrong.py").write_text(WRONG_ADD)
     assert night(tmp_path, "regress").returncode == 0, "nothing is known yet"
     assert night(tmp_path, "nightly").returncode == 1
     replayed = night(tmp_path, "regress")

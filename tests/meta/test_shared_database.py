@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from commands import WRONG_ADD
+
 redis = pytest.importorskip("redis", reason="the redis package is not installed (extra dev)")
 
 ROOT = Path(__file__).parents[2]
-# Where a sum lies between 1 and 2: found at once by whoever tries inputs, never by whoever only replays.
-WRONG = """
-import numpy as np
-
-def add(x, y):
-    total = x + y
-    total[np.abs(total - 1.5) < 0.5] *= np.float32(1.001)
-    return total
-"""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +48,7 @@ def server(tmp_path_factory):
 def fuzz(folder: Path, profile: str, database: str | None, impl: str = "wrong") -> subprocess.CompletedProcess[str]:
     """The tests of add, as one machine runs them: with a folder of its own."""
     folder.mkdir(exist_ok=True)
-    (folder / "wrong.py").write_text(WRONG)
+    (folder / "wrong.py").write_text(WRONG_ADD)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "LLAMA2"))}
     environment |= {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), "HYPOTHESIS_PROFILE": profile}
     environment |= {"HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "examples"), "LLAMA2_FUZZ_EXAMPLES": "1000"}

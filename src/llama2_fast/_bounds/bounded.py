@@ -12,7 +12,7 @@ u = 2^-24 (U) is the unit roundoff, eta = 2^-149 (ETA) the smallest positive flo
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llama2_ref import kernels
@@ -118,15 +118,20 @@ class Bounded:
         return Bounded(value, math.exp(self.value + self.error) * (1 + EXP_REL) - value + EXP_ABS)
 
 
-@contextlib.contextmanager
-def bounding() -> Iterator[None]:
+def bounding() -> contextlib.AbstractContextManager[None]:
     """Inside, the loops of llama2_ref.kernels work on Bounded numbers, and cosines and sines come out as such.
 
     max gives the largest value: softmax does not depend on what it takes off, so that an error of that matters only in
     the rounding of the difference, u times the error. (It also moves EXP_ABS, which has room for that.)
     """
-    saved = {name: getattr(kernels, name) for name in FUNCTIONS}
-    for name, function in FUNCTIONS.items():
+    return replacing(FUNCTIONS)
+
+
+@contextlib.contextmanager
+def replacing(functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Inside, the loops of llama2_ref.kernels call these functions of numbers instead of their own."""
+    saved = {name: getattr(kernels, name) for name in functions}
+    for name, function in functions.items():
         setattr(kernels, name, function)
     try:
         yield
@@ -151,7 +156,13 @@ def _sqrt(x: Any) -> Bounded:
     return lift(x).sqrt()
 
 
-FUNCTIONS = {"cos": _cos, "exp": Bounded.exp, "max": _max, "sin": _sin, "sqrt": _sqrt}  # names of llama2_ref.kernels
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "cos": _cos,
+    "exp": Bounded.exp,
+    "max": _max,
+    "sin": _sin,
+    "sqrt": _sqrt,
+}  # names of llama2_ref.kernels
 
 
 def lift(x: Any) -> Bounded:
