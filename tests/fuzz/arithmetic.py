@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from llama2_fast._bounds.bounded import U, replacing
+from llama2_fast._bounds.bounded import EXP_ABS, U, replacing
 from llama2_ref import kernels
 
 Order = Callable[[list[float]], float]
@@ -78,7 +78,7 @@ def exp_at_its_limit(z: float) -> float:
         return exp_of_numpy(z)
     power = math.exp(z)
     # 2.99, since the result is rounded once more.
-    return round32(power * (1 + (2.99 if z > -1 else -2.99) * U)) if power >= 2.0**-126 else 0.0
+    return round32(power * (1 + (2.99 if z > -1 else -2.99) * U)) if power >= EXP_ABS else 0.0
 
 
 @dataclass(frozen=True)

@@ -561,7 +561,7 @@ OF_NUMBERS = {  # kernel that shows it, part of bounded.py, what is put in its p
     "quotients are rounded once": ("silu", "2.01 * U", "1.01 * U"),
     "what is divided by is exact": ("softmax", "abs(value) * other.error) / smallest", "0) / smallest"),
     "exp is rounded only": ("softmax", "EXP_REL = 4 * U", "EXP_REL = U"),
-    "exp never flushes": ("silu", "EXP_ABS = 2.0**-126", "EXP_ABS = 2.0**-150"),
+    "exp never flushes": ("silu", "EXP_ABS = 2.0**-125", "EXP_ABS = 2.0**-150"),
     "exp of what is off": ("softmax", "math.exp(self.value + self.error)", "math.exp(self.value)"),
     "roots of what is off": ("rmsnorm", "moved = value - math.sqrt(self.value - self.error)", "moved = 0.0"),
     "scale in the query": ("attention", "underflow = ETA / 2 * math.sqrt(len(q) / n_heads)", "underflow = 0.0"),

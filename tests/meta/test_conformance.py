@@ -36,7 +36,7 @@ def suite(tmp_path):
         (tmp_path / "mine.py").write_text(source)
         paths = os.pathsep.join([str(tmp_path), *sys.path])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-        environment |= {"PYTHONPATH": paths, "HYPOTHESIS_PROFILE": "dev", **variables}
+        environment |= {"PYTHONPATH": paths, "HYPOTHESIS_PROFILE": "ci", **variables}
         command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/fuzz", *args]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
@@ -113,7 +113,7 @@ def test_what_a_kernel_refuses_is_not_tested_and_is_told(suite):
     assert done.returncode == 0, done.stdout
     assert re.search(r"^tests/fuzz/test_kernels\.py::test_add\[mine\] PASSED", done.stdout, re.MULTILINE)
     assert re.search(r"^mine\.add refused [\d,]+ examples \(one number only, alas\)$", done.stdout, re.MULTILINE)
-    assert re.search(r"^20 examples of 1 properties$", done.stdout, re.MULTILINE)
+    assert re.search(r"^100 examples of 1 properties$", done.stdout, re.MULTILINE)
     # What refuses everything has not passed: its two tests, and that of whole models.
     assert re.search(r"^=+ 1 passed, 3 skipped, ", done.stdout, re.MULTILINE)
     refusal = r"not tested: mine\.matmul refused [\d,]+ examples \(no reason is told\)"

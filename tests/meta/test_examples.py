@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from fuzz.judge import assert_within
+
+from llama2_fast._bounds.bounded import BoundedKernels
 
 ROOT = Path(__file__).parents[2]
 C_LIBRARY, TORCH = ROOT / "examples" / "c_library.py", ROOT / "examples" / "torch_kernels.py"
@@ -127,7 +131,7 @@ def library(tmp_path):
 
 @needs_cc
 def test_a_right_library_passes_and_what_it_lacks_is_told(library):
-    done = suite("examples.c_library", LLAMA2_LIBRARY=library(), HYPOTHESIS_PROFILE="dev")
+    done = suite("examples.c_library", LLAMA2_LIBRARY=library())
     assert done.returncode == 0, done.stdout
     assert re.search(r"^examples\.c_library\.rmsnorm refused \d+ examples \(the library's eps is always 1e-05\)$",
                      done.stdout, re.MULTILINE)  # fmt: skip
@@ -182,11 +186,22 @@ def test_a_library_without_such_functions_is_one_line(tmp_path):
 
 def test_pytorch_conforms_in_float32_and_not_in_bfloat16():
     pytest.importorskip("torch", reason="PyTorch is not installed (extra train)")
-    done = suite("examples.torch_kernels", HYPOTHESIS_PROFILE="dev")
+    done = suite("examples.torch_kernels")
     assert done.returncode == 0, done.stdout
     assert "13 passed" in done.stdout
     done = suite("examples.torch_kernels", "-k", "test_add or argmax", LLAMA2_TORCH_DTYPE="bfloat16")
     assert failures(done) == ["test_add"], done.stdout
+
+
+@pytest.mark.parametrize("score", [-87.25, -87.0, -86.75])
+def test_what_pytorch_s_exp_flushes_is_within_its_bound(score):
+    """The exp of its attention gives 0 for e^-87, which is 1.4 times the smallest normal number."""
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra train)")
+    q, keys = np.zeros((2, 16), np.float32)
+    q[0], keys[0] = 1, 4 * score
+    rows, values = np.stack([np.zeros_like(keys)] + 7 * [keys]), np.eye(8, 16, dtype=np.float32)
+    got = runpy.run_path(str(TORCH))["attention"](q, rows, values, 1)
+    assert_within(got, BoundedKernels().attention(q, rows, values, 1), "attention")
 
 
 @pytest.mark.parametrize("variable", ["LLAMA2_TORCH_DTYPE", "LLAMA2_TORCH_PRECISION"])

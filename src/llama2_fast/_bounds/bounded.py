@@ -19,8 +19,9 @@ from llama2_ref import kernels
 
 U, ETA, FLOAT32_MAX = 2.0**-24, 2.0**-149, 3.4028234663852886e38
 EXP_REL = 4 * U  # numpy's SIMD exp errs by up to 2.541 ulp = 3.57 u: tests/fuzz/test_exp.py
-# For exp that flushes subnormal results, and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7.
-EXP_ABS = 2.0**-126
+# For exp that flushes what it scales by 2^-126 (below 2^-125.5, since n = round(z / ln 2)), as PyTorch's attention does,
+# and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7.
+EXP_ABS = 2.0**-125
 TABLE_REL = 2.0**-49  # of an angle, for its pow and product in float64 on both sides
 SLACK = 1 + 2.0**-26  # pays for the float64 reference's own error, 2^-29 of the bound, and for evaluating the bound
 
