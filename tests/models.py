@@ -57,7 +57,7 @@ def random_fields(config: llama2_ref.Config, seed: int, kind: str, shared: bool)
     """The arrays of all weights, by their names. Norm weights are about 1."""
     rng = np.random.default_rng(seed)
     c = config
-    shapes = {"wq": (c.dim, c.dim), "wk": (c.kv_dim, c.dim), "wv": (c.kv_dim, c.dim), "wo": (c.dim, c.dim)}
+    shapes = {"wq": (c.q_dim, c.dim), "wk": (c.kv_dim, c.dim), "wv": (c.kv_dim, c.dim), "wo": (c.dim, c.q_dim)}
     shapes |= {"w1": (c.hidden_dim, c.dim), "w2": (c.dim, c.hidden_dim), "w3": (c.hidden_dim, c.dim)}
     fields: dict[str, Any] = {"token_embedding_table": random_matrix(rng, c.vocab_size, c.dim, kind)}
     for name in ("rms_att_weight", "rms_ffn_weight"):

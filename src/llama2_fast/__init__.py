@@ -7,7 +7,7 @@ names, signatures and errors.
 from . import kernels
 from .chat import Conversation, encode_chat
 from .checkpoint import read_checkpoint, write_checkpoint
-from .config import Config
+from .config import Config, RopeScaling
 from .errors import (
     CheckpointError,
     ConfigError,
@@ -25,7 +25,7 @@ from .quantize import quantize_weights
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
-from .weights import Int4Matrix, Int8Matrix, Weights
+from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, Weights
 
 __version__ = "0.1.0"
 
@@ -36,6 +36,7 @@ __all__ = [
     "Conversation",
     "DownloadError",
     "Int4Matrix",
+    "Int4OffsetMatrix",
     "Int8Matrix",
     "KVCache",
     "Llama2Error",
@@ -43,6 +44,7 @@ __all__ = [
     "Model",
     "NumericsError",
     "PromptError",
+    "RopeScaling",
     "Sampler",
     "SamplerError",
     "Taps",

@@ -4,11 +4,9 @@ import os
 import sys
 import warnings
 from importlib.util import find_spec
-from itertools import pairwise
-from typing import Any
 
 from .errors import ConfigError, MissingExtraError
-from .weights import Int8Matrix, Weights
+from .weights import IntegerMatrix, Weights
 
 BACKENDS = ("auto", "numpy", "simd")
 SHARING = (("wq", "wk", "wv"), ("w1", "w3"))  # matrices that are given the same vectors, quantized once for them
@@ -34,14 +32,11 @@ def _reason_against(own_kernels: bool, weights: Weights) -> str | None:
         return "needs a 64-bit little-endian processor (this is another one)"
     for names in SHARING:
         for layer in range(len(weights.wq)):
-            kinds = [_kind(getattr(weights, name)[layer]) for name in names]
-            if any(a != b for a, b in pairwise(kinds)):
-                return f"needs {', '.join(names)} of one kind in each layer (layer {layer} has several)"
+            matrices = [getattr(weights, name)[layer] for name in names]
+            groups = {matrix.group_size for matrix in matrices if isinstance(matrix, IntegerMatrix)}
+            if len(groups) > 1:
+                return f"needs groups of one size in {', '.join(names)} of a layer (layer {layer} has several)"
     return None
-
-
-def _kind(matrix: Any) -> tuple[type, int]:
-    return (type(matrix), matrix.group_size) if isinstance(matrix, Int8Matrix) else (object, 0)
 
 
 def installed() -> bool:

@@ -151,8 +151,8 @@ class ValueKernels(ClosedKernels):
     def rmsnorm(self, x: Any, w: Any, eps: float) -> Any:
         return super().rmsnorm(x, w, eps).value
 
-    def rope_table(self, position: int, head_size: int, theta: float) -> Any:
-        cosines, sines = super().rope_table(position, head_size, theta)
+    def rope_table(self, *args: Any) -> Any:
+        cosines, sines = super().rope_table(*args)
         return cosines.value, sines.value
 
     def rope(self, x: Any, cosines: Any, sines: Any) -> Any:
@@ -164,11 +164,11 @@ class ValueKernels(ClosedKernels):
     def swiglu(self, gate: Any, up: Any) -> Any:
         return super().swiglu(gate, up).value
 
-    def dequantize_int8(self, q: Any, scale: Any) -> Any:
-        return super().dequantize_int8(q, scale).value
+    def dequantize_int8(self, *args: Any) -> Any:
+        return super().dequantize_int8(*args).value
 
-    def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any) -> Any:
-        return super().matmul_int8(w_q, w_scale, x_q, x_scale).value
+    def matmul_int8(self, *args: Any) -> Any:
+        return super().matmul_int8(*args).value
 
 
 # ---------------------------------------------------------------------------------------------------------------- files

@@ -24,8 +24,8 @@ class Rowwise:
     def rmsnorm(self, x: Array, w: Array, eps: float) -> Array:
         return _stack(self._kernels.rmsnorm(row, w, eps) for row in x)
 
-    def rope_table(self, positions: Array, head_size: int, theta: float) -> tuple[Array, Array]:
-        tables = [self._kernels.rope_table(int(position), head_size, theta) for position in positions]
+    def rope_table(self, positions: Array, *rope: Any) -> tuple[Array, Array]:
+        tables = [self._kernels.rope_table(int(position), *rope) for position in positions]
         return _stack(cosines for cosines, _ in tables), _stack(sines for _, sines in tables)
 
     def rope(self, x: Array, cosines: Array, sines: Array) -> Array:
@@ -44,11 +44,12 @@ class Rowwise:
         rows = [self._kernels.quantize_int8(row, group_size) for row in x]
         return np.stack([np.asarray(q, np.int8) for q, _ in rows]), _stack(scale for _, scale in rows)
 
-    def dequantize_int8(self, q: Array, scale: Array) -> Array:
-        return _stack(self._kernels.dequantize_int8(*rows) for rows in zip(q, scale, strict=True))
+    def dequantize_int8(self, *parts: Array) -> Array:
+        return _stack(self._kernels.dequantize_int8(*rows) for rows in zip(*parts, strict=True))
 
-    def matmul_int8(self, w_q: Array, w_scale: Array, x_q: Array, x_scale: Array) -> Array:
-        return _stack(self._kernels.matmul_int8(w_q, w_scale, *rows) for rows in zip(x_q, x_scale, strict=True))
+    def matmul_int8(self, w_q: Array, w_scale: Array, x_q: Array, x_scale: Array, *w_offset: Array) -> Array:
+        vectors = zip(x_q, x_scale, strict=True)
+        return _stack(self._kernels.matmul_int8(w_q, w_scale, *rows, *w_offset) for rows in vectors)
 
 
 def _stack(rows: Any) -> Array:

@@ -11,10 +11,8 @@ from llama2_ref._format import Tensor
 from llama2_ref.checkpoint import FilePath, Progress, collect_weights, map_checkpoint, write_tensors
 
 from .config import Config
-from .quantize import dequantize_int8, quantize_int8
+from .quantize import dequantize_int8, float_parts, quantize_int8
 from .weights import Int8Matrix, Weights
-
-CHUNK = 2**22  # numbers that are converted at a time
 
 
 def read_checkpoint(path: FilePath) -> tuple[Config, Weights]:
@@ -43,27 +41,14 @@ def write_checkpoint(
 
 def _write(tensor: Tensor, matrix: Any, group_size: int) -> Iterator[bytes]:
     if not tensor.quantized:
-        yield from (part.tobytes() for part in _parts(matrix))
+        yield from (part.tobytes() for part in float_parts(matrix))
     elif isinstance(matrix, Int8Matrix) and matrix.group_size == group_size:
         yield np.asarray(matrix.q, np.int8).tobytes()
         yield np.asarray(matrix.scale, np.float32).tobytes()
     else:
         scales = []
-        for part in _parts(matrix):
+        for part in float_parts(matrix):
             q, scale = quantize_int8(part, group_size)
             scales.append(scale.tobytes())
             yield q.tobytes()
         yield from scales
-
-
-def _parts(matrix: Any) -> Iterator[NDArray[np.float32]]:
-    """Rows of floats of either kind of matrix, as many at a time as fit into a chunk."""
-    quantized = isinstance(matrix, Int8Matrix)
-    cols = len(matrix.q[0]) if quantized else len(matrix[0])
-    step = max(1, CHUNK // cols)
-    for start in range(0, len(matrix.q) if quantized else len(matrix), step):
-        part = slice(start, start + step)
-        if quantized:
-            yield dequantize_int8(matrix.q[part], matrix.scale[part])
-        else:
-            yield np.asarray(matrix[part], np.float32)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from llama2_ref.config import RopeScaling
 from llama2_ref.kernels import check_head_size
 
 from .quantize import dequantize_int8, matmul_int8, quantize_int4, quantize_int8
@@ -77,13 +78,18 @@ def rmsnorm(x: ArrayLike, w: ArrayLike, eps: float) -> Array:
     return out
 
 
-def rope_table(position: ArrayLike, head_size: int, theta: float) -> tuple[Array, Array]:
+def rope_table(
+    position: ArrayLike, head_size: int, theta: float, scaling: RopeScaling | None = None
+) -> tuple[Array, Array]:
     """Cosines and sines of rotary position embedding: (...) -> (..., E/2), (..., E/2).
 
     As llama2_ref.kernels.rope_table. Angles are float64; the results are rounded once.
     """
     check_head_size(head_size)
-    angles = np.multiply.outer(np.asarray(position, np.float64), theta ** (-np.arange(0, head_size, 2) / head_size))
+    frequencies = theta ** (-np.arange(0, head_size, 2) / head_size)
+    if scaling is not None:
+        frequencies = np.array([scaling.scale(frequency) for frequency in frequencies.tolist()])
+    angles = np.multiply.outer(np.asarray(position, np.float64), frequencies)
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 

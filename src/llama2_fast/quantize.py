@@ -4,6 +4,7 @@ Integers are added as float32 numbers, for which numpy has fast loops and BLAS: 
 reaches 2^24 in a group of at most 1032 numbers. A larger group takes float64.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from llama2_ref.quantize import (
     matrix_group_size,
 )
 
-from .weights import Int4Matrix, Int8Matrix, Weights
+from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Weights
 
 Array = NDArray[Any]
 
@@ -76,18 +77,21 @@ def _groups(x: Array, group_size: int, must_be_finite: bool = True) -> Array:
     return x.reshape(*x.shape[:-1], -1, group_size)
 
 
-def dequantize_int8(q: Array, scale: Array) -> Array:
+def dequantize_int8(q: Array, scale: Array, offset: Array | None = None) -> Array:
     """The numbers that quantized ones stand for: (..., n), (..., n / group_size) -> (..., n).
 
-    As llama2_ref.dequantize_int8, rounded once to float32.
+    As llama2_ref.dequantize_int8, product and sum rounded to float32.
     """
     q, scale = np.asarray(q), np.asarray(scale, np.float32)
     size = _group_size(q, scale)
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged file's scales: what is not finite is found later
-        return np.multiply(q.reshape(*scale.shape, size), scale[..., None], dtype=np.float32).reshape(q.shape)
+        numbers = np.multiply(q.reshape(*scale.shape, size), scale[..., None], dtype=np.float32)
+        if offset is not None:
+            numbers += np.asarray(offset, np.float32)[..., None]
+        return numbers.reshape(q.shape)
 
 
-def matmul_int8(w_q: Array, w_scale: Array, x_q: Array, x_scale: Array) -> Array:
+def matmul_int8(w_q: Array, w_scale: Array, x_q: Array, x_scale: Array, w_offset: Array | None = None) -> Array:
     """Quantized matrix times quantized vectors: (m, n), (m, n / g), (..., n), (..., n / g) -> (..., m), group size g.
 
     As llama2_ref.matmul_int8, within its error bound.
@@ -106,6 +110,10 @@ def matmul_int8(w_q: Array, w_scale: Array, x_q: Array, x_scale: Array) -> Array
         block = slice(start, start + rows)
         groups = w_q[block].reshape(-1, *vectors.shape[1:])
         out[:, block] = product(groups, w_scale[block], wide, x_scale.reshape(len(vectors), -1))
+    if w_offset is not None:
+        out += (vectors.sum(-1, dtype=np.int64) * x_scale.reshape(len(vectors), -1)) @ np.asarray(
+            w_offset, np.float32
+        ).T
     return out.reshape(*x_q.shape[:-1], len(w_q))
 
 
@@ -132,19 +140,37 @@ def _group_size(q: Array, scale: Array) -> int:
 
 
 def quantize_weights(weights: Weights, kind: str) -> Weights:
-    """The same weights with int8 or int4 matrices. As llama2_ref.quantize_weights, bit for bit."""
+    """The same weights with int8, int4 or float32 matrices. As llama2_ref.quantize_weights, bit for bit."""
     check_quantizable(weights, kind)
     return map_matrices(weights, lambda matrix: quantize_matrix(matrix, kind))
 
 
-def quantize_matrix(matrix: Array, kind: str) -> Int8Matrix:
-    """One float32 matrix, (m, n), as integers: some rows at a time, since what is between takes more memory."""
+def float_parts(matrix: Any) -> Iterator[Array]:
+    """Rows of floats of a matrix of any kind, as many at a time as fit into a chunk."""
+    integers = isinstance(matrix, IntegerMatrix)
+    rows, cols = np.shape(matrix.q if integers else matrix)
+    step = max(1, CHUNK // cols)
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        if isinstance(matrix, Int4OffsetMatrix):
+            yield dequantize_int8(matrix.q[part], matrix.scale[part], matrix.offset[part])
+        elif integers:
+            yield dequantize_int8(matrix.q[part], matrix.scale[part])
+        else:
+            yield np.asarray(matrix[part], np.float32)
+
+
+def quantize_matrix(matrix: Any, kind: str) -> Any:
+    """One matrix, (m, n), as integers or float32: some rows at a time, since what is between takes more memory."""
+    if kind == "float32":
+        return matrix if getattr(matrix, "dtype", None) == np.float32 else np.concatenate(list(float_parts(matrix)))
     rows, cols = np.shape(matrix)
     group_size = matrix_group_size(cols, kind)
     q, scale = np.empty((rows, cols), np.int8), np.empty((rows, cols // group_size), np.float32)
     quantize = quantize_int4 if kind == "int4" else quantize_int8
-    step = max(1, CHUNK // cols)
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
-        q[part], scale[part] = quantize(np.asarray(matrix[part], np.float32), group_size)
+    start = 0
+    for floats in float_parts(matrix):
+        part = slice(start, start + len(floats))
+        q[part], scale[part] = quantize(floats, group_size)
+        start = part.stop
     return (Int4Matrix if kind == "int4" else Int8Matrix)(q, scale)

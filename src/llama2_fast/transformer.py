@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama2_ref import transformer as reference
+from llama2_ref.quantize import map_matrices
 from llama2_ref.transformer import check_batch, check_tokens, tap, with_cause
 
 from . import kernels as numpy_kernels
@@ -22,7 +23,7 @@ from ._threads import Team
 from .config import Config
 from .errors import NumericsError
 from .quantize import quantize_weights
-from .weights import Int8Matrix, Weights
+from .weights import Int4OffsetMatrix, IntegerMatrix, Weights, expand
 
 Array = NDArray[np.float32]
 
@@ -124,7 +125,7 @@ class Transformer:
         quantize: str | None = None,
     ) -> None:
         self.config, self.kernels, self.backend = config, kernels, "numpy"
-        self.weights = quantize_weights(weights, quantize) if quantize else weights
+        self.weights = map_matrices(quantize_weights(weights, quantize) if quantize else weights, expand)
         self._batched: Any = kernels if kernels is numpy_kernels else Rowwise(kernels)
         self._team = Team(threads if kernels is numpy_kernels else 1)  # what others write need not bear threads
 
@@ -180,7 +181,7 @@ class Transformer:
         """From tokens to the residual stream after the last layer: (T) -> (T, D)."""
         c = self.config
         positions = np.arange(cache.length, cache.length + len(tokens))
-        table = self._batched.rope_table(positions, c.head_size, c.rope_theta)
+        table = self._batched.rope_table(positions, *c.rope)
         x = self._embed(tokens)
         for layer in range(c.n_layers):
             x = self._attention(layer, x, table, cache, taps)
@@ -189,8 +190,9 @@ class Transformer:
 
     def _embed(self, tokens: Sequence[int]) -> Array:
         table, rows = self.weights.token_embedding_table, list(tokens)
-        if isinstance(table, Int8Matrix):
-            embedded: Array = self._batched.dequantize_int8(table.q[rows], table.scale[rows])
+        if isinstance(table, IntegerMatrix):
+            offset = (table.offset[rows],) if isinstance(table, Int4OffsetMatrix) else ()
+            embedded: Array = self._batched.dequantize_int8(table.q[rows], table.scale[rows], *offset)
             return embedded
         return np.asarray(table[rows], np.float32)
 
@@ -253,25 +255,30 @@ class Transformer:
         outs: list[Array] = []
         tasks: list[Callable[[], None]] = []
         for w in matrices:
-            if not isinstance(w, Int8Matrix):
+            if not isinstance(w, IntegerMatrix):
                 outs.append(self._batched.matmul(w, x))
                 continue
             q, scale = self._batched.quantize_int8(x, w.group_size)
             if len(x) > 1:  # a product of matrices, for which BLAS takes all cores
-                outs.append(self._batched.matmul_int8(w.q, w.scale, q, scale))
+                outs.append(self._batched.matmul_int8(w.q, w.scale, q, scale, *_offset(w)))
             else:
                 outs.append(np.empty((1, len(w.q)), np.float32))
                 tasks += self._int8_tasks(w, q, scale, outs[-1])
         self._team.run(tasks)
         return outs
 
-    def _int8_tasks(self, w: Int8Matrix, q: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
-        """One int8 matrix times one vector, in parts of its rows."""
+    def _int8_tasks(self, w: IntegerMatrix, q: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
+        """One matrix of integers times one vector, in parts of its rows."""
 
         def part(rows: slice) -> None:
-            out[:, rows] = self._batched.matmul_int8(w.q[rows], w.scale[rows], q, scale)
+            out[:, rows] = self._batched.matmul_int8(w.q[rows], w.scale[rows], q, scale, *_offset(w, rows))
 
         return [partial(part, rows) for rows in self._team.split(len(w.q), SMALLEST_SHARE // q.size + 1)]
+
+
+def _offset(w: IntegerMatrix, rows: slice = slice(None)) -> tuple[Array, ...]:
+    """What follows the vector in a call of matmul_int8: the offsets of some rows, where there are any."""
+    return (w.offset[rows],) if isinstance(w, Int4OffsetMatrix) else ()
 
 
 def first_not_finite(weights: Weights) -> str | None:
@@ -279,9 +286,10 @@ def first_not_finite(weights: Weights) -> str | None:
     for name, field in vars(weights).items():
         layers = field if isinstance(field, list) else [field]
         for layer, item in enumerate(layers):
-            array = np.asarray(item.scale if isinstance(item, Int8Matrix) else item)
-            bad = np.argwhere(~np.isfinite(array))
-            if len(bad):
-                index = (layer, *bad[0]) if isinstance(field, list) else bad[0]
-                return f"{name}{''.join(f'[{i}]' for i in index)} is {array[tuple(bad[0])]}"
+            parts = [item.scale, *_offset(item)] if isinstance(item, IntegerMatrix) else [item]
+            for array in map(np.asarray, reversed(parts)):
+                bad = np.argwhere(~np.isfinite(array))
+                if len(bad):
+                    index = (layer, *bad[0]) if isinstance(field, list) else bad[0]
+                    return f"{name}{''.join(f'[{i}]' for i in index)} is {array[tuple(bad[0])]}"
     return None

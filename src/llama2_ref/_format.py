@@ -62,10 +62,10 @@ class Header:
         known = {
             "token_embedding_table": (1, c.vocab_size, c.dim),
             "rms_att_weight": (1, c.n_layers, c.dim),
-            "wq": (c.n_layers, c.dim, c.dim),
+            "wq": (c.n_layers, c.q_dim, c.dim),
             "wk": (c.n_layers, c.kv_dim, c.dim),
             "wv": (c.n_layers, c.kv_dim, c.dim),
-            "wo": (c.n_layers, c.dim, c.dim),
+            "wo": (c.n_layers, c.dim, c.q_dim),
             "rms_ffn_weight": (1, c.n_layers, c.dim),
             "w1": (c.n_layers, c.hidden_dim, c.dim),
             "w2": (c.n_layers, c.dim, c.hidden_dim),
@@ -102,6 +102,11 @@ class Header:
         if (c.norm_eps, c.rope_theta) != (NORM_EPS, ROPE_THETA):
             got = f"norm_eps {c.norm_eps}, rope_theta {c.rope_theta}"
             raise CheckpointError(f"llama2.c files imply norm_eps {NORM_EPS} and rope_theta {ROPE_THETA} (got {got})")
+        if c.q_dim != c.dim:
+            got = f"head_size {c.head_size}, n_heads {c.n_heads}, dim {c.dim}"
+            raise CheckpointError(f"llama2.c files imply a head size of dim / n_heads (got {got})")
+        if c.rope_scaling is not None:
+            raise CheckpointError(f"llama2.c files imply that RoPE is not scaled (got {c.rope_scaling.kind})")
         sizes = [c.dim, c.hidden_dim, c.n_layers, c.n_heads, c.n_kv_heads, c.vocab_size, c.seq_len]
         if max(sizes) > INT32_MAX:
             raise CheckpointError(f"sizes in a llama2.c header must be at most {INT32_MAX} (got {max(sizes)})")

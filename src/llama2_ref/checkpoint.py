@@ -20,7 +20,7 @@ from ._format import (
 from .config import Config
 from .errors import CheckpointError, NumericsError
 from .kernels import rope_table
-from .quantize import dequantize_int8, quantize_int8
+from .quantize import dequantize_int8, float_rows, quantize_int8
 from .weights import Int8Matrix, Matrix, Weights
 
 FilePath = str | os.PathLike[str]
@@ -137,18 +137,18 @@ def _named(tensor: Tensor, chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _rope_tables(config: Config, which: int) -> Iterator[bytes]:
     """Cosines (0) or sines (1) of every position: this project never reads them, but some other programs do."""
     for position in range(config.seq_len):
-        yield array("f", rope_table(position, config.head_size, config.rope_theta)[which]).tobytes()
+        yield array("f", rope_table(position, *config.rope)[which]).tobytes()
 
 
 def _write(tensor: Tensor, matrix: Any, group_size: int) -> Iterator[bytes]:
     if not tensor.quantized:
-        yield from (_float32(row) for row in _rows(matrix))
+        yield from (_float32(row) for row in float_rows(matrix))
     elif isinstance(matrix, Int8Matrix) and matrix.group_size == group_size:
         yield from (array("b", row).tobytes() for row in matrix.q)
         yield from (_float32(row) for row in matrix.scale)
     else:
         scales = array("f")
-        for row in _rows(matrix):
+        for row in float_rows(matrix):
             q, scale = quantize_int8(row, group_size)
             scales.extend(scale)
             yield array("b", q).tobytes()
@@ -158,10 +158,3 @@ def _write(tensor: Tensor, matrix: Any, group_size: int) -> Iterator[bytes]:
 def _float32(row: Any) -> bytes:
     """A row as float32 numbers. Those of a file stay as they are: through Python's floats some NaN become others."""
     return bytes(row) if isinstance(row, memoryview) and row.format == "f" else array("f", row).tobytes()
-
-
-def _rows(matrix: Any) -> Iterator[Any]:
-    """Rows of floats of either kind of matrix."""
-    if isinstance(matrix, Int8Matrix):
-        return (dequantize_int8(q, scale) for q, scale in zip(matrix.q, matrix.scale, strict=True))
-    return iter(matrix)

@@ -322,7 +322,6 @@ def _info(llama2: ModuleType, args: argparse.Namespace) -> None:
     print(_describe(path))
     for name, value in vars(config).items():
         print(f"{name:<18} {value}")
-    print(f"{'head_size':<18} {config.head_size}")
     print(f"{'group_size':<18} {header.group_size or 'none: float32 weights'}")
     print(f"{'file size':<18} {header.file_bytes():,} bytes")
     print(f"{'cache':<18} {8 * config.n_layers * config.kv_dim * config.seq_len:,} bytes for the whole context")

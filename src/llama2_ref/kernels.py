@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from math import cos, exp, sin, sqrt
 from typing import Any
 
+from .config import RopeScaling
 from .quantize import dequantize_int8, matmul_int8, quantize_int4, quantize_int8
 
 __all__ = [
@@ -89,18 +90,24 @@ def rmsnorm(x: Vector, w: Vector, eps: Number) -> list[Number]:
     return [weight * (value * scale) for weight, value in zip(w, x, strict=True)]
 
 
-def rope_table(position: int, head_size: int, theta: float) -> tuple[list[Number], list[Number]]:
+def rope_table(
+    position: int, head_size: int, theta: float, scaling: RopeScaling | None = None
+) -> tuple[list[Number], list[Number]]:
     """Cosines and sines of rotary position embedding: -> (E/2), (E/2).
 
     The angle of pair i is `position * theta^(-2i/E)`, in radians (Su et al., arXiv:2104.09864, section 3.2.2);
-    `position` counts tokens from 0. Angles are float64 in every implementation; cosines and sines are rounded once, to
-    its own precision. Error bound: u |cos| plus 2^-49 of the angle.
+    `position` counts tokens from 0. With `scaling`, the frequency theta^(-2i/E) becomes `scaling.scale` of it. Angles
+    are float64 in every implementation; cosines and sines are rounded once, to its own precision. Error bound: u |cos|
+    plus 2^-49 of the angle, times the sensitivity of a scaling.
 
     >>> rope_table(0, 4, 10000.0)
     ([1.0, 1.0], [0.0, 0.0])
     """
     check_head_size(head_size)
-    angles = [position * theta ** (-i / head_size) for i in range(0, head_size, 2)]
+    frequencies = [theta ** (-i / head_size) for i in range(0, head_size, 2)]
+    if scaling is not None:
+        frequencies = [scaling.scale(frequency) for frequency in frequencies]
+    angles = [position * frequency for frequency in frequencies]
     return [cos(angle) for angle in angles], [sin(angle) for angle in angles]
 
 

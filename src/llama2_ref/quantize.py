@@ -5,21 +5,24 @@ rounded to float32, is that operation (53 >= 2 * 24 + 2 bits: Figueroa, SIGNUM N
 Python gives the same bits as a processor does.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ctypes import c_float
+from itertools import chain
 from math import isfinite
 from operator import mul
 from struct import pack, unpack
 from typing import Any
 
 from .errors import ConfigError, NumericsError
-from .weights import Int4Matrix, Int8Matrix, Weights
+from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Matrix, Weights
 
 Q_MAX = 127
 SMALLEST_MAXIMUM = Q_MAX * 2.0**-126  # below it the scale would be subnormal, and q could leave -127..127
 INT4_MIN, INT4_MAX = -8, 7
 LAYERED = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 MATRICES = ("token_embedding_table", *LAYERED, "wcls")
+KINDS = ("float32", "int8", "int4")  # what weights can be made of when a model is read
 LARGEST_GROUP = {"int8": 64, "int4": 32}  # int8 as llama2.c; int4 groups are smaller, since 16 steps are few
 
 
@@ -93,33 +96,42 @@ def _groups(x: Sequence[Any], group_size: int) -> Iterator[list[float]]:
         yield group
 
 
-def dequantize_int8(q: Sequence[int], scale: Sequence[Any]) -> list[Any]:
+def dequantize_int8(q: Sequence[int], scale: Sequence[Any], offset: Sequence[Any] | None = None) -> list[Any]:
     """The numbers that quantized ones stand for: (n), (n / group_size) -> (n).
 
-    q_i * scale of its group; exact up to the one rounding of that product.
+    q_i * scale of its group, plus the offset of its group, (n / group_size), where there is one; exact up to the
+    rounding of that product and that sum.
 
     >>> dequantize_int8([64, -127, 5, 5], [0.5, 2.0])
     [32.0, -63.5, 10.0, 10.0]
     """
     size = _group_size(q, scale)
-    return [value * scale[i // size] for i, value in enumerate(q)]
+    numbers = [value * scale[i // size] for i, value in enumerate(q)]
+    return numbers if offset is None else [number + offset[i // size] for i, number in enumerate(numbers)]
 
 
 def matmul_int8(
-    w_q: Iterable[Sequence[int]], w_scale: Iterable[Sequence[Any]], x_q: Sequence[int], x_scale: Sequence[Any]
+    w_q: Iterable[Sequence[int]],
+    w_scale: Iterable[Sequence[Any]],
+    x_q: Sequence[int],
+    x_scale: Sequence[Any],
+    w_offset: Iterable[Sequence[Any]] | None = None,
 ) -> list[Any]:
     """Quantized matrix times quantized vector: (m, n), (m, n / group_size), (n), (n / group_size) -> (m).
 
     y_i = sum over groups g of (sum_j in g of w_q_ij x_q_j) w_scale_ig x_scale_g. The inner sums are exact integers.
+    With offsets, (m, n / group_size), a group adds (sum_j in g of x_q_j) w_offset_ig x_scale_g: each weight of it is
+    q scale + offset.
 
     Error bound: gamma_(G+1) sum_g |integer sum| w_scale x_scale, for G groups, if the integer sums are exact in the
-    floating-point type too (group_size <= 1032 in float32).
+    floating-point type too (group_size <= 1032 in float32). With offsets G counts twice as many terms.
 
     >>> matmul_int8([[1, 2, 3, 4]], [[0.5, 2.0]], [1, 1, -1, 1], [1.0, 0.25])
     [2.0]
     """
     size = _group_size(x_q, x_scale)
     groups = [_integers(x_q[start : start + size]) for start in range(0, len(x_q), size)]
+    offsets = None if w_offset is None else iter(w_offset)
     out: list[Any] = []
     for row, scales in zip(w_q, w_scale, strict=True):
         if len(row) != len(x_q) or len(scales) != len(x_scale):
@@ -128,6 +140,9 @@ def matmul_int8(
         for g, group in enumerate(groups):
             products = sum(map(mul, _integers(row[g * size : (g + 1) * size]), group))
             total = total + products * scales[g] * x_scale[g]
+        if offsets is not None:
+            for group, offset, scale in zip(groups, next(offsets), x_scale, strict=True):
+                total = total + sum(group) * offset * scale
         out.append(total)
     return out
 
@@ -146,11 +161,25 @@ def _group_size(q: Sequence[int], scale: Sequence[Any]) -> int:
 def quantize_weights(weights: Weights, kind: str) -> Weights:
     """The same weights with int8 or int4 matrices, in groups of the largest size up to 64 or 32 that divides each row.
 
-    `kind` is "int8" or "int4". Raises ConfigError for another one, or if a matrix is quantized already, and
-    NumericsError if a number is not finite.
+    `kind` is "int8" or "int4"; or "float32", which gives all numbers as such, whatever the matrices hold. Raises
+    ConfigError for another one, or if integers are to be made of integers, and NumericsError if a number is not finite.
     """
     check_quantizable(weights, kind)
-    return map_matrices(weights, lambda matrix: _quantize_matrix(matrix, kind))
+    convert = _expand_matrix if kind == "float32" else lambda matrix: _quantize_matrix(matrix, kind)
+    return map_matrices(weights, convert)
+
+
+def float_rows(matrix: Any) -> Iterator[Sequence[Any]]:
+    """The rows of a matrix of any kind, as floats."""
+    if not isinstance(matrix, IntegerMatrix):
+        return iter(matrix)
+    parts = [matrix.q, matrix.scale, *([matrix.offset] if isinstance(matrix, Int4OffsetMatrix) else [])]
+    return (dequantize_int8(*rows) for rows in zip(*parts, strict=True))
+
+
+def _expand_matrix(matrix: Any) -> Matrix:
+    rows = [array("f", row) for row in float_rows(matrix)]
+    return Matrix(array("f", chain.from_iterable(rows)), len(rows), len(rows[0]))
 
 
 def _quantize_matrix(matrix: Sequence[Sequence[Any]], kind: str) -> Int8Matrix:
@@ -165,13 +194,15 @@ def matrix_group_size(cols: int, kind: str) -> int:
 
 
 def check_quantizable(weights: Weights, kind: str) -> None:
-    """Raise ConfigError unless float32 weights can become `kind`."""
-    if kind not in LARGEST_GROUP:
-        raise ConfigError(f"weights can be quantized to {' or '.join(LARGEST_GROUP)} (got {kind!r})")
+    """Raise ConfigError unless weights can become `kind`."""
+    if kind not in KINDS:
+        raise ConfigError(f"weights can become {', '.join(KINDS[:-1])} or {KINDS[-1]} (got {kind!r})")
+    if kind == "float32":
+        return
     for name in MATRICES:
         field = getattr(weights, name)
-        if any(isinstance(matrix, Int8Matrix) for matrix in (field if name in LAYERED else [field])):
-            raise ConfigError(f"weights must be float32 to be quantized to {kind} ({name} holds integers already)")
+        if any(isinstance(matrix, IntegerMatrix) for matrix in (field if name in LAYERED else [field])):
+            raise ConfigError(f"weights must be float numbers to become {kind} ({name} holds integers already)")
 
 
 def map_matrices(weights: Weights, convert: Callable[[Any], Any]) -> Weights:

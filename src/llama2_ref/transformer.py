@@ -8,7 +8,7 @@ from typing import Any
 from . import kernels as reference_kernels
 from .config import Config
 from .errors import NumericsError, PromptError
-from .weights import Int8Matrix, Weights
+from .weights import Int4OffsetMatrix, IntegerMatrix, Weights
 
 
 class KVCache:
@@ -95,14 +95,15 @@ class Transformer:
 
     def _embed(self, token: int) -> Any:
         table = self.weights.token_embedding_table
-        if isinstance(table, Int8Matrix):
-            return self.kernels.dequantize_int8(table.q[token], table.scale[token])
+        if isinstance(table, IntegerMatrix):
+            offset = (table.offset[token],) if isinstance(table, Int4OffsetMatrix) else ()
+            return self.kernels.dequantize_int8(table.q[token], table.scale[token], *offset)
         return table[token]
 
     def _attention(self, layer: int, x: Any, cache: KVCache, taps: Taps | None) -> Any:
         """x + wo attention(rope(wq h), rope(wk h), wv h), h = rmsnorm(x): (D) -> (D)."""
         w, k, c = self.weights, self.kernels, self.config
-        table = k.rope_table(cache.length, c.head_size, c.rope_theta)
+        table = k.rope_table(cache.length, *c.rope)
         h = tap(taps, layer, "att_norm", k.rmsnorm(x, w.rms_att_weight[layer], c.norm_eps))
         query = tap(taps, layer, "q", k.rope(self._product(w.wq[layer], h), *table))
         key = tap(taps, layer, "k", k.rope(self._product(w.wk[layer], h), *table))
@@ -129,9 +130,10 @@ class Transformer:
         return logits
 
     def _product(self, w: Any, x: Any) -> Any:
-        """Matrix times vector, in integers where the matrix is int8."""
-        if isinstance(w, Int8Matrix):
-            return self.kernels.matmul_int8(w.q, w.scale, *self.kernels.quantize_int8(x, w.group_size))
+        """Matrix times vector, in integers where the matrix holds integers."""
+        if isinstance(w, IntegerMatrix):
+            offset = (w.offset,) if isinstance(w, Int4OffsetMatrix) else ()
+            return self.kernels.matmul_int8(w.q, w.scale, *self.kernels.quantize_int8(x, w.group_size), *offset)
         return self.kernels.matmul(w, x)
 
 
@@ -176,9 +178,11 @@ def first_not_finite(weights: Weights) -> str | None:
 
 
 def _numbers(field: Any) -> Iterator[tuple[tuple[int, ...], float]]:
-    """Every number of a tensor, with its index. Of int8 matrices only the scales can be other than finite."""
-    for i, item in enumerate(field.scale if isinstance(field, Int8Matrix) else field):
-        if isinstance(item, Int8Matrix) or hasattr(item, "__len__"):
+    """Every number of a tensor, with its index. Of integers only the scales and offsets can be other than finite."""
+    if isinstance(field, Int4OffsetMatrix):
+        yield from _numbers(field.offset)
+    for i, item in enumerate(field.scale if isinstance(field, IntegerMatrix) else field):
+        if isinstance(item, IntegerMatrix) or hasattr(item, "__len__"):
             yield from (((i, *index), value) for index, value in _numbers(item))
         else:  # a number of any kind
             yield (i,), item

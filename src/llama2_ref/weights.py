@@ -1,5 +1,7 @@
 """The learned numbers of a model, under the field names of llama2.c."""
 
+import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -42,12 +44,36 @@ class Matrix(Sequence[Any]):
             yield self.data[start : start + self.cols]
 
 
-@dataclass(frozen=True)
-class Int8Matrix:
-    """A matrix in int8 groups, as in a llama2.c v2 file: weight (i, j) is `q[i][j] * scale[i][j // group_size]`."""
+class Expanding:
+    """A flat buffer of 16-bit floating-point numbers that become Python's floats when a slice is asked for.
 
-    q: Any  # (rows, cols) integers in -127..127
-    scale: Any  # (rows, cols / group_size) float32 numbers
+    `kind` is "F16" or "BF16" (the upper half of a float32). What is in the file stays in its memory map.
+    """
+
+    __slots__ = ("_data", "_kind")
+
+    def __init__(self, data: memoryview, kind: str) -> None:
+        self._data, self._kind = data, kind
+
+    def __len__(self) -> int:
+        return len(self._data) // 2
+
+    def __getitem__(self, index: slice) -> "array[float]":
+        """The numbers of a slice whose step is 1, as float32 numbers: exact."""
+        start, stop, _ = index.indices(len(self))
+        data = self._data[2 * start : 2 * stop]
+        if self._kind == "F16":
+            return array("f", struct.unpack(f"<{len(data) // 2}e", data))
+        wide = bytearray(2 * len(data))
+        wide[2::4], wide[3::4] = data[0::2], data[1::2]
+        return array("f", bytes(wide))
+
+
+class IntegerMatrix:
+    """What the kinds of matrices have in common whose numbers are integers in groups, each with a scale."""
+
+    q: Any
+    scale: Any
 
     @property
     def group_size(self) -> int:
@@ -56,23 +82,40 @@ class Int8Matrix:
 
 
 @dataclass(frozen=True)
+class Int8Matrix(IntegerMatrix):
+    """A matrix in int8 groups, as in a llama2.c v2 file: weight (i, j) is `q[i][j] * scale[i][j // group_size]`."""
+
+    q: Any  # (rows, cols) integers in -127..127
+    scale: Any  # (rows, cols / group_size) float32 numbers
+
+
+@dataclass(frozen=True)
 class Int4Matrix(Int8Matrix):
     """An Int8Matrix whose `q` are all in -8..7 and whose scales are float16 numbers. All kernels are those of int8."""
 
 
 @dataclass(frozen=True)
+class Int4OffsetMatrix(IntegerMatrix):
+    """A matrix as GGUF's Q4_1: weight (i, j) is `q[i][j] * scale[i][g] + offset[i][g]`, g = j // group_size."""
+
+    q: Any  # (rows, cols) integers in 0..15
+    scale: Any  # (rows, cols / group_size) float16 numbers
+    offset: Any  # (rows, cols / group_size) float16 numbers: what q = 0 stands for
+
+
+@dataclass(frozen=True)
 class Weights:
-    """Every tensor of a model. A matrix is a sequence of rows, or an Int8Matrix; `wq[layer]` is one matrix.
+    """Every tensor of a model. A matrix is a sequence of rows, or an IntegerMatrix; `wq[layer]` is one matrix.
 
     `wcls` is the very same object as `token_embedding_table` where a checkpoint shares the two.
     """
 
     token_embedding_table: Any  # (V, D)
     rms_att_weight: Any  # (L, D)
-    wq: Any  # (L, D, D)
+    wq: Any  # (L, H*E, D)
     wk: Any  # (L, K*E, D)
     wv: Any  # (L, K*E, D)
-    wo: Any  # (L, D, D)
+    wo: Any  # (L, D, H*E)
     rms_ffn_weight: Any  # (L, D)
     w1: Any  # (L, F, D)
     w2: Any  # (L, D, F)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz.judge import assert_within
 
+from fuzz.judge import assert_within
 from llama2_fast._bounds.bounded import BoundedKernels
 
 ROOT = Path(__file__).parents[2]

@@ -13,13 +13,15 @@ u = 2^-24 (U) is the unit roundoff, eta = 2^-149 (ETA) the smallest positive flo
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llama2_ref import kernels
+from llama2_ref.config import RopeScaling
 
 U, ETA, FLOAT32_MAX = 2.0**-24, 2.0**-149, 3.4028234663852886e38
 EXP_REL = 4 * U  # numpy's SIMD exp errs by up to 2.541 ulp = 3.57 u: tests/fuzz/test_exp.py
-# For exp that flushes what it scales by 2^-126 (below 2^-125.5, since n = round(z / ln 2)), as PyTorch's attention does,
+# For exp that flushes what it scales by 2^-126, as PyTorch's attention does (below 2^-125.5: n = round(z / ln 2)),
 # and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7.
 EXP_ABS = 2.0**-125
 TABLE_REL = 2.0**-49  # of an angle, for its pow and product in float64 on both sides
@@ -141,12 +143,12 @@ def replacing(functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
             setattr(kernels, name, function)
 
 
-def _cos(angle: float) -> Bounded:
-    return Bounded(math.cos(angle), U * abs(math.cos(angle)) + TABLE_REL * abs(angle))
+def _cos(angle: float, relative: float = TABLE_REL) -> Bounded:
+    return Bounded(math.cos(angle), U * abs(math.cos(angle)) + relative * abs(angle))
 
 
-def _sin(angle: float) -> Bounded:
-    return Bounded(math.sin(angle), U * abs(math.sin(angle)) + TABLE_REL * abs(angle))
+def _sin(angle: float, relative: float = TABLE_REL) -> Bounded:
+    return Bounded(math.sin(angle), U * abs(math.sin(angle)) + relative * abs(angle))
 
 
 def _max(x: Sequence[Bounded]) -> Bounded:
@@ -195,9 +197,12 @@ class BoundedKernels:
         out, largest = _run(kernels.rmsnorm, x, w, Bounded(eps, U * eps)), eps**-0.5
         return [_in_any_order(*numbers, largest) for numbers in zip(out, x, w, strict=True)]
 
-    def rope_table(self, position: int, head_size: int, theta: float) -> tuple[list[Bounded], list[Bounded]]:
-        with bounding():
-            return kernels.rope_table(position, head_size, theta)
+    def rope_table(
+        self, position: int, head_size: int, theta: float, scaling: RopeScaling | None = None
+    ) -> tuple[list[Bounded], list[Bounded]]:
+        relative = TABLE_REL * (scaling.sensitivity if scaling else 1)
+        with replacing({"cos": partial(_cos, relative=relative), "sin": partial(_sin, relative=relative)}):
+            return kernels.rope_table(position, head_size, theta, scaling)
 
     def rope(self, x: Any, cosines: Any, sines: Any) -> list[Bounded]:
         return _run(kernels.rope, lift_all(x), lift_all(cosines), lift_all(sines))
@@ -222,12 +227,14 @@ class BoundedKernels:
             raise TypeError("a bound can't be carried through the rounding to an integer")
         return kernels.quantize_int8(x, group_size)
 
-    def dequantize_int8(self, q: Any, scale: Any) -> list[Bounded]:
-        return _run(kernels.dequantize_int8, [int(number) for number in q], lift_all(scale))
+    def dequantize_int8(self, q: Any, scale: Any, offset: Any = None) -> list[Bounded]:
+        offsets = () if offset is None else (lift_all(offset),)
+        return _run(kernels.dequantize_int8, [int(number) for number in q], lift_all(scale), *offsets)
 
-    def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any) -> list[Bounded]:
+    def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any, w_offset: Any = None) -> list[Bounded]:
         rows = [[int(number) for number in row] for row in w_q]
-        return _run(kernels.matmul_int8, rows, [lift_all(row) for row in w_scale], x_q, lift_all(x_scale))
+        offsets = () if w_offset is None else ([lift_all(row) for row in w_offset],)
+        return _run(kernels.matmul_int8, rows, [lift_all(row) for row in w_scale], x_q, lift_all(x_scale), *offsets)
 
 
 def _in_any_order(product: Bounded, x: Bounded, w: float, scale: float) -> Bounded:

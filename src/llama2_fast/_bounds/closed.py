@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama2_ref import kernels
+from llama2_ref.config import RopeScaling
 
 from .bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, TABLE_REL, U
 
@@ -91,10 +92,17 @@ class ClosedKernels:
         high = weight * (size + x.error) * (largest * (1 + gamma(4)) + ETA) + ETA * (1 + np.maximum(weight, others))
         return limited(w * x.value * scale, high - weight * size * scale, np.maximum(high, weight * others))
 
-    def rope_table(self, position: int, head_size: int, theta: float) -> tuple[Ball, Ball]:
-        angle = position * theta ** (-np.arange(0, head_size, 2) / head_size)
+    def rope_table(
+        self, position: int, head_size: int, theta: float, scaling: RopeScaling | None = None
+    ) -> tuple[Ball, Ball]:
+        frequency = theta ** (-np.arange(0, head_size, 2) / head_size)
+        relative = TABLE_REL
+        if scaling is not None:
+            frequency = np.array([scaling.scale(each) for each in frequency.tolist()])
+            relative *= scaling.sensitivity
+        angle = position * frequency
         c, s = np.cos(angle), np.sin(angle)
-        return Ball(c, U * np.abs(c) + TABLE_REL * angle), Ball(s, U * np.abs(s) + TABLE_REL * angle)
+        return Ball(c, U * np.abs(c) + relative * angle), Ball(s, U * np.abs(s) + relative * angle)
 
     def rope(self, x: Any, cosines: Any, sines: Any) -> Ball:
         x, c, s = ball(x), ball(cosines), ball(sines)
@@ -146,22 +154,29 @@ class ClosedKernels:
             raise TypeError("a bound can't be carried through the rounding to an integer")
         return kernels.quantize_int8(x, group_size)
 
-    def dequantize_int8(self, q: Any, scale: Any) -> Ball:
+    def dequantize_int8(self, q: Any, scale: Any, offset: Any = None) -> Ball:
         q, scale = np.asarray(q, np.float64), np.asarray(scale, np.float64)
         value = (q.reshape(len(scale), -1) * scale[:, None]).reshape(-1)
-        return Ball(value, U * np.abs(value) + ETA / 2)
+        product = Ball(value, U * np.abs(value) + ETA / 2)
+        return product if offset is None else self.add(product, np.repeat(offset, len(q) // len(scale)))
 
-    def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any) -> Ball:
+    def matmul_int8(self, w_q: Any, w_scale: Any, x_q: Any, x_scale: Any, w_offset: Any = None) -> Ball:
         x_scale = np.asarray(x_scale, np.float64)
-        groups, g = len(x_scale), gamma(len(x_scale) + 1)
+        groups = len(x_scale)
+        g = gamma((1 if w_offset is None else 2) * groups + 1)
         x_groups = np.asarray(x_q, np.float64).reshape(groups, -1)
         value, size, under = np.empty((3, len(w_q)))
         for rows in _blocks(w_q, len(x_q)):
             scale = _matrix(w_scale[rows])
             sums = np.einsum("rgi,gi->rg", _matrix(w_q[rows]).reshape(-1, *x_groups.shape), x_groups)
-            terms = sums * scale * x_scale
+            factors = x_scale
+            if w_offset is not None:  # as a group of ones, with the offset for a scale
+                ones = np.broadcast_to(np.sum(x_groups, axis=1), sums.shape)
+                sums, scale = np.hstack((sums, ones)), np.hstack((scale, _matrix(w_offset[rows])))
+                factors = np.hstack((x_scale, x_scale))
+            terms = sums * scale * factors
             value[rows], size[rows] = np.sum(terms, axis=1), np.sum(np.abs(terms), axis=1)
-            under[rows] = ETA / 2 * np.sum(np.abs(sums) + np.abs(x_scale) + np.abs(scale) + 1, axis=1) * (1 + g)
+            under[rows] = ETA / 2 * np.sum(np.abs(sums) + np.abs(factors) + np.abs(scale) + 1, axis=1) * (1 + g)
         return limited(value, g * size + under, size * (1 + g))
 
 

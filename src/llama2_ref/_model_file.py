@@ -1,0 +1,56 @@
+"""What a model's file or folder holds, whichever program wrote it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._files import is_file
+from .checkpoint import FilePath
+from .config import Config
+from .weights import Weights
+
+Decode = Callable[[str, memoryview, int, int], Any]  # llama2_ref._decode.decode, or llama2_fast's
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Sizes and weights, and what comes with them."""
+
+    config: Config
+    weights: Weights
+    format: str  # for the line that describes a model, as "GGUF version 3, Q8_0"
+    tokenizer: Callable[[], Any] | None = None  # makes the one that it brings; None: one lies beside it, as llama2.c's
+    chat_template: str | None = None  # Jinja
+    notes: tuple[str, ...] = ()  # what the user should know, a line each
+
+
+def is_foreign(path: FilePath) -> bool:
+    """Is this a folder or a file of another program than llama2.c?"""
+    return Path(path).is_dir() or is_gguf(path)
+
+
+def is_gguf(path: FilePath) -> bool:
+    """Does a file begin as GGUF files do?"""
+    if not is_file(Path(path)):
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def open_model(path: FilePath, decode: Decode) -> ModelFile:
+    """What a folder of Hugging Face or Meta, or a GGUF file, holds. See `is_foreign`.
+
+    Raises CheckpointError, ConfigError or TokenizerError if it is damaged, or holds another kind of model.
+    """
+    if is_gguf(path):
+        from ._gguf import read_file
+
+        return read_file(path, decode)
+    if is_file(Path(path) / "params.json") and not is_file(Path(path) / "config.json"):
+        from ._meta import read_folder as read_meta
+
+        return read_meta(path, decode)
+    from ._huggingface import read_folder
+
+    return read_folder(path, decode)
