@@ -5,7 +5,7 @@ and cache. A matrix is described by MATRIX_SIZE bytes. Letters are those of llam
 padded with zeros to whole vectors.
 """
 
-FLOAT32, INT8, INT4 = 0, 1, 2  # kinds of matrices
+FLOAT32, FLOAT16, BFLOAT16, INT8, INT4, INT4_OFFSET = range(6)  # kinds of matrices: floats, then integers
 LANES = 16  # numbers in a vector, rows in a block of a packed matrix, positions in a block of keys
 
 
@@ -58,9 +58,8 @@ TAPS = _job.take()  # addresses of taps, (2 + L * 9) of them, or 0
 X, H, Q, K, V, ATT, Y, GATE, UP, LOGITS, QUANTS, QUANT_SCALES, QUANT_SUMS, SCORES, TURNS = (
     _job.take() for _ in range(15)
 )
-STRIDE_D, STRIDE_KV, STRIDE_F, STRIDE_LOGITS, STRIDE_QUANTS, STRIDE_GROUPS, STRIDE_SCORES, STRIDE_TURNS = (
-    _job.take() for _ in range(8)
-)
+STRIDE_D, STRIDE_Q, STRIDE_KV, STRIDE_F, STRIDE_LOGITS = (_job.take() for _ in range(5))
+STRIDE_QUANTS, STRIDE_GROUPS, STRIDE_SCORES, STRIDE_TURNS = (_job.take() for _ in range(4))
 JOB_SIZE = _job.size
 
 ENTRIES = {"run_step": 2, "run_exp": 3, "run_cos_sin": 3, "run_read": 3}  # functions, and their 64-bit integers

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..quantize import quantize_matrix
-from ..weights import Int4Matrix, Int8Matrix
+from ..weights import BFloat16Matrix, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix
 from . import fields as f
 
 Array = NDArray[Any]
@@ -31,23 +31,39 @@ class Packed:
 
 
 def pack(matrix: Any, quantize: str | None = None) -> Packed:
-    """A float32 array (m, n), quantized first if that is asked for, or an Int8Matrix or Int4Matrix.
+    """A float32 or float16 array (m, n), a BFloat16Matrix or a matrix of integers; as `quantize` says where it does.
 
     What has been copied is not needed in the memory map of its file any more.
     """
     packed = _pack(quantize_matrix(matrix, quantize) if quantize else matrix)
-    for array in (matrix.q, matrix.scale) if isinstance(matrix, Int8Matrix) else (matrix,):
+    for array in _arrays(matrix):
         if packed.weights is not array:
             _release(array)
     return packed
 
 
+def _arrays(matrix: Any) -> tuple[Array, ...]:
+    """What a matrix consists of."""
+    if isinstance(matrix, IntegerMatrix):
+        return matrix.q, matrix.scale
+    return (matrix.bits,) if isinstance(matrix, BFloat16Matrix) else (matrix,)
+
+
 def _pack(matrix: Any) -> Packed:
-    if isinstance(matrix, Int4Matrix) and matrix.group_size <= LARGEST_INT4_GROUP and _is_float16(matrix.scale):
+    small = isinstance(matrix, IntegerMatrix) and matrix.group_size <= LARGEST_INT4_GROUP and _is_float16(matrix.scale)
+    if isinstance(matrix, Int4OffsetMatrix):
+        if not (small and _is_float16(matrix.offset)):
+            raise ValueError(f"int4 with offsets must have float16 scales, and groups of at most {LARGEST_INT4_GROUP}")
+        return _pack_groups(matrix, f.INT4_OFFSET)
+    if isinstance(matrix, Int4Matrix) and small:
         return _pack_groups(matrix, f.INT4)
     if isinstance(matrix, Int8Matrix):
         return _pack_groups(matrix, f.INT8)
-    return _pack_float(np.asarray(matrix, np.float32))
+    if isinstance(matrix, BFloat16Matrix):
+        return _pack_float(matrix.bits, f.BFLOAT16)
+    if getattr(matrix, "dtype", None) == np.float16:
+        return _pack_float(matrix, f.FLOAT16)
+    return _pack_float(np.asarray(matrix, np.float32), f.FLOAT32)
 
 
 def _is_float16(scale: Array) -> bool:
@@ -56,34 +72,36 @@ def _is_float16(scale: Array) -> bool:
         return np.array_equal(np.asarray(scale).astype(np.float16), scale)
 
 
-def _pack_float(w: Array) -> Packed:
+def _pack_float(w: Array, kind: int) -> Packed:
     """The array itself, where its rows are whole vectors: it stays in the memory map of its file."""
     rows, cols = w.shape
-    if cols % f.LANES or not w.flags.c_contiguous or w.ctypes.data % 4:
-        padded = np.zeros((rows, -(-cols // f.LANES) * f.LANES), np.float32)
+    if cols % f.LANES or not w.flags.c_contiguous or w.ctypes.data % w.itemsize:
+        padded = np.zeros((rows, -(-cols // f.LANES) * f.LANES), w.dtype)
         padded[:, :cols] = w
         w = padded
-    return Packed(f.FLOAT32, rows, cols, w, np.zeros(0, np.float32), 0, 0)
+    return Packed(kind, rows, cols, w, np.zeros(0, np.float32), 0, 0)
 
 
-def _pack_groups(matrix: Int8Matrix, kind: int) -> Packed:
-    q, scale = matrix.q, np.asarray(matrix.scale, np.float32)
+def _pack_groups(matrix: IntegerMatrix, kind: int) -> Packed:
+    q, scale = matrix.q, np.asarray(matrix.scale, np.float32)[:, :, None]
+    if isinstance(matrix, Int4OffsetMatrix):  # the offsets of 16 rows lie behind their scales
+        scale = np.concatenate((scale, np.asarray(matrix.offset, np.float32)[:, :, None]), axis=2)
     rows, cols = q.shape
     groups, group = scale.shape[1], matrix.group_size
     steps = 2 * -(-group // 8)  # the same for both kinds: matrices of a layer may be of either, and share their vectors
     blocks = -(-rows // f.LANES)
     per_group = steps * 64 if kind == f.INT8 else steps * 32
     weights = np.empty((blocks, groups, per_group), np.int8)
-    scales = np.zeros((blocks, groups, f.LANES), np.float32 if kind == f.INT8 else np.float16)
-    pack_slab = _interleave if kind == f.INT8 else _interleave_nibbles
+    scales = np.zeros((blocks, groups, scale.shape[2], f.LANES), np.float32 if kind == f.INT8 else np.float16)
+    low = -8 if kind == f.INT4 else 0
     for part in _slabs(blocks, f.LANES * cols):
         some = slice(part.start * f.LANES, min(part.stop * f.LANES, rows))
         padded = np.zeros(((part.stop - part.start) * f.LANES, groups, steps * 4), np.int8)
         padded[: some.stop - some.start, :, :group] = q[some].reshape(-1, groups, group)
-        weights[part] = pack_slab(padded, steps)
-        lanes = np.zeros((len(padded), groups), np.float32)
+        weights[part] = _interleave(padded, steps) if kind == f.INT8 else _interleave_nibbles(padded, steps, low)
+        lanes = np.zeros((len(padded), *scale.shape[1:]), np.float32)
         lanes[: some.stop - some.start] = scale[some]
-        scales[part] = lanes.reshape(-1, f.LANES, groups).transpose(0, 2, 1)
+        scales[part] = lanes.reshape(-1, f.LANES, *scale.shape[1:]).transpose(0, 2, 3, 1)
     return Packed(kind, rows, cols, weights, scales, group, steps)
 
 
@@ -98,9 +116,9 @@ def _interleave(q: Array, steps: int) -> Array:
     return blocks.reshape(len(blocks), q.shape[1], -1)
 
 
-def _interleave_nibbles(q: Array, steps: int) -> Array:
-    """(16 b, G, 4 s) of -8..7 -> (b, G, s / 2 * 16 * 4), two numbers, moved by 8, in a byte."""
-    pairs = (q.view(np.uint8) + np.uint8(8)).reshape(-1, f.LANES, q.shape[1], steps // 2, 2, 4)
+def _interleave_nibbles(q: Array, steps: int, low: int) -> Array:
+    """(16 b, G, 4 s) of low .. low + 15 -> (b, G, s / 2 * 16 * 4), two numbers, less `low`, in a byte."""
+    pairs = (q.view(np.uint8) + np.uint8(-low)).reshape(-1, f.LANES, q.shape[1], steps // 2, 2, 4)
     bytes_ = (pairs[..., 0, :] & 15) | (pairs[..., 1, :] << 4)
     blocks = bytes_.transpose(0, 2, 3, 1, 4)
     return blocks.reshape(len(blocks), q.shape[1], -1).view(np.int8)

@@ -10,7 +10,7 @@ import numpy as np
 from . import fields as f
 from .jit import jit
 from .layers import VECTOR, add, attend, copy, quantize, rmsnorm, rope, swiglu, turns
-from .products import product
+from .products import product, widen
 from .vectors import (
     atomic_add,
     atomic_load,
@@ -74,6 +74,14 @@ def _matrix(job, layer, index):
 
 
 @jit
+def _with_integers(a, b, c):
+    """Of matrices that are given the same vectors, one that holds integers, if there is one. (Their groups agree.)"""
+    if int_at(a + f.KIND) >= f.INT8:
+        return a
+    return b if int_at(b + f.KIND) >= f.INT8 else c
+
+
+@jit
 def _own(me, count):
     """The row of a buffer where a thread puts what it makes for itself."""
     return me if count == 1 else 0
@@ -98,66 +106,71 @@ def _embed(job, me, count):
 @jit
 def _embed_row(m, token, dim, out):
     kind, weights = int_at(m + f.KIND), int_at(m + f.WEIGHTS)
-    if kind == f.FLOAT32:
-        copy(weights + token * int_at(m + f.COLS) * 4, dim, out)
+    if kind < f.INT8:
+        widen(kind, weights, token * int_at(m + f.COLS), dim, out)
         return
     block, row = token // f.LANES, token % f.LANES
     groups, group, steps = int_at(m + f.GROUPS), int_at(m + f.GROUP), int_at(m + f.STEPS)
     for g in range(groups):
-        at = int_at(m + f.SCALES)
+        at, offset, eight = int_at(m + f.SCALES), f32(0), 8
         if kind == f.INT8:
             scale = float_at(at + ((block * groups + g) * f.LANES + row) * 4)
-        else:
+        elif kind == f.INT4:
             scale = lane(load_float16(at + (block * groups + g) * f.LANES * 2), row)
+        else:
+            at += (block * groups + g) * f.LANES * 4
+            scale, offset, eight = lane(load_float16(at), row), lane(load_float16(at + f.LANES * 2), row), 0
         first = (block * groups + g) * steps
         for i in range(group):
             if kind == f.INT8:
                 q = byte_at(weights + (first + i // 4) * VECTOR + row * 4 + i % 4)
             else:
                 packed = byte_at(weights + (first // 2 + i // 8) * VECTOR + row * 4 + i % 4)
-                q = ((packed >> 4) & 15 if i % 8 >= 4 else packed & 15) - 8
-            put_float(out + (g * group + i) * 4, f32(q) * scale)
+                q = ((packed >> 4) & 15 if i % 8 >= 4 else packed & 15) - eight
+            put_float(out + (g * group + i) * 4, f32(q) * scale + offset)
 
 
 @jit
 def _attention(job, me, layer, count, met):
-    dim, kv_dim = int_at(job + f.DIM), int_at(job + f.KV_HEADS) * int_at(job + f.HEAD_SIZE)
-    met = _norm(job, me, 2 * layer, count, _matrix(job, layer, 0), False, met)
-    _tap(job, me, layer, 0, f.H, f.STRIDE_D, count, dim)
+    size = int_at(job + f.HEAD_SIZE)
+    q_dim, kv_dim = int_at(job + f.HEADS) * size, int_at(job + f.KV_HEADS) * size
+    wq, wk, wv = _matrix(job, layer, 0), _matrix(job, layer, 1), _matrix(job, layer, 2)
+    met = _norm(job, me, 2 * layer, count, _with_integers(wq, wk, wv), False, met)
+    _tap(job, me, layer, 0, f.H, f.STRIDE_D, count, int_at(job + f.DIM))
     q, k, v = int_at(job + f.Q), int_at(job + f.K), int_at(job + f.V)
-    stride, kv_stride = int_at(job + f.STRIDE_D), int_at(job + f.STRIDE_KV)
+    stride, q_stride, kv_stride = int_at(job + f.STRIDE_D), int_at(job + f.STRIDE_Q), int_at(job + f.STRIDE_KV)
     h = int_at(job + f.H) + _own(me, count) * stride
-    _products(job, me, _matrix(job, layer, 0), h, stride, count, q, stride)
-    _products(job, me, _matrix(job, layer, 1), h, stride, count, k, kv_stride)
-    _products(job, me, _matrix(job, layer, 2), h, stride, count, v, kv_stride)
-    first, last = _share(job, me, dim)
+    _products(job, me, wq, h, stride, count, q, q_stride)
+    _products(job, me, wk, h, stride, count, k, kv_stride)
+    _products(job, me, wv, h, stride, count, v, kv_stride)
+    first, last = _share(job, me, q_dim)
     own_first, own_last = _share(job, me, kv_dim)
-    half = int_at(job + f.HEAD_SIZE) // 2
     for t in range(count):
         table = int_at(job + f.TURNS) + t * int_at(job + f.STRIDE_TURNS)
-        rope(q + t * stride, first, last, table, half)
-        rope(k + t * kv_stride, own_first, own_last, table, half)
+        rope(q + t * q_stride, first, last, table, size // 2)
+        rope(k + t * kv_stride, own_first, own_last, table, size // 2)
         _remember(job, layer, t, own_first, own_last)
     met = _meet(job, met)
-    _tap(job, me, layer, 1, f.Q, f.STRIDE_D, count, dim)
+    _tap(job, me, layer, 1, f.Q, f.STRIDE_Q, count, q_dim)
     _tap(job, me, layer, 2, f.K, f.STRIDE_KV, count, kv_dim)
     _tap(job, me, layer, 3, f.V, f.STRIDE_KV, count, kv_dim)
     _attend(job, me, layer, count)
     met = _meet(job, met)
-    _tap(job, me, layer, 4, f.ATT, f.STRIDE_D, count, dim)
-    met = _prepare(job, me, _matrix(job, layer, 3), int_at(job + f.ATT), stride, count, met)
-    return _residual(job, me, layer, _matrix(job, layer, 3), int_at(job + f.ATT), stride, count, 5, met)
+    _tap(job, me, layer, 4, f.ATT, f.STRIDE_Q, count, q_dim)
+    met = _prepare(job, me, _matrix(job, layer, 3), int_at(job + f.ATT), q_stride, count, met)
+    return _residual(job, me, layer, _matrix(job, layer, 3), int_at(job + f.ATT), q_stride, count, 5, met)
 
 
 @jit
 def _feed_forward(job, me, layer, count, met):
     dim, hidden = int_at(job + f.DIM), int_at(job + f.HIDDEN)
     stride, wide = int_at(job + f.STRIDE_D), int_at(job + f.STRIDE_F)
-    met = _norm(job, me, 2 * layer + 1, count, _matrix(job, layer, 4), False, met)
+    w1, w3 = _matrix(job, layer, 4), _matrix(job, layer, 6)
+    met = _norm(job, me, 2 * layer + 1, count, _with_integers(w1, w3, w3), False, met)
     _tap(job, me, layer, 6, f.H, f.STRIDE_D, count, dim)
     gate, up, h = int_at(job + f.GATE), int_at(job + f.UP), int_at(job + f.H) + _own(me, count) * stride
-    _products(job, me, _matrix(job, layer, 4), h, stride, count, gate, wide)
-    _products(job, me, _matrix(job, layer, 6), h, stride, count, up, wide)
+    _products(job, me, w1, h, stride, count, gate, wide)
+    _products(job, me, w3, h, stride, count, up, wide)
     first, last = _share(job, me, hidden)
     for t in range(count):
         swiglu(gate + t * wide, up + t * wide, first, last)
@@ -185,7 +198,7 @@ def _logits(job, me, wanted, met):
 
 @jit
 def _norm(job, me, which, count, m, wanted, met):
-    """rmsnorm of the rows, or of the wanted ones, made ready for a matrix."""
+    """rmsnorm of the rows, or of the wanted ones, quantized too where a matrix that takes them holds integers."""
     dim, stride = int_at(job + f.DIM), int_at(job + f.STRIDE_D)
     w = int_at(job + f.NORMS) + which * stride
     team, own = int_at(job + f.TEAM), _own(me, count)
@@ -193,15 +206,15 @@ def _norm(job, me, which, count, m, wanted, met):
         row = int_at(int_at(job + f.WANTED_ROWS) + t * 8) if wanted else t
         x, h = int_at(job + f.X) + row * stride, int_at(job + f.H) + (t + own) * stride
         rmsnorm(x, w, double_at(job + f.EPS), dim, h)
-        if int_at(m + f.KIND) != f.FLOAT32:
+        if int_at(m + f.KIND) >= f.INT8:
             _quantize_row(job, m, h, t + own, row)
     return met if count == 1 else _meet(job, met)
 
 
 @jit
 def _prepare(job, me, m, x, stride, count, met):
-    """Quantize rows for a matrix, where that is not float32."""
-    if int_at(m + f.KIND) == f.FLOAT32:
+    """Quantize rows for a matrix that holds integers."""
+    if int_at(m + f.KIND) < f.INT8:
         return met
     team, own = int_at(job + f.TEAM), _own(me, count)
     for t in range(0 if count == 1 else me, count, 1 if count == 1 else team):
@@ -287,7 +300,7 @@ def _attend(job, me, layer, count):
         kv = layer * kv_heads + head // (heads // kv_heads)
         keys = int_at(int_at(job + f.KEYS) + t * 8) + kv * capacity * size * 4
         values = int_at(int_at(job + f.VALUES) + t * 8) + kv * capacity * width
-        row = t * int_at(job + f.STRIDE_D) + head * size * 4
+        row = t * int_at(job + f.STRIDE_Q) + head * size * 4
         attend(int_at(job + f.Q) + row, keys, values, position + 1, size, scale, scores, int_at(job + f.ATT) + row)
 
 

@@ -16,7 +16,7 @@ from llama2_ref.transformer import check_batch, check_tokens, with_cause
 from .. import kernels as numpy_kernels
 from .. import transformer as numpy_engine
 from .._threads import available_cores
-from ..config import Config
+from ..config import Config, RopeScaling
 from ..errors import NumericsError
 from ..transformer import CHUNK
 from ..weights import Weights
@@ -178,7 +178,7 @@ class _Job:
         norms[0:-1:2, : config.dim] = np.asarray(weights.rms_att_weight)
         norms[1::2, : config.dim] = np.asarray(weights.rms_ffn_weight)
         norms[-1, : config.dim] = np.asarray(weights.rms_final_weight)
-        self._norms, self._frequencies = norms, _frequencies(config.head_size, config.rope_theta)
+        self._norms, self._frequencies = norms, _frequencies(*config.rope)
         c = config
         self._set(TEAM=threads, DIM=c.dim, HIDDEN=c.hidden_dim, LAYERS=c.n_layers, HEADS=c.n_heads)
         self._set(KV_HEADS=c.n_kv_heads, HEAD_SIZE=c.head_size, FREQUENCIES=self._frequencies.ctypes.data)
@@ -230,14 +230,14 @@ class _Job:
         if room <= self._room:
             return
         c, self._room = self._config, room
-        dim, kv, hidden = (4 * _padded(n) for n in (c.dim, c.kv_dim, c.hidden_dim))
+        dim, q, kv, hidden = (4 * _padded(n) for n in (c.dim, c.q_dim, c.kv_dim, c.hidden_dim))
         quants = max(m.quant_bytes for m in self._matrices) + LINE
         groups = 4 * max(m.groups for m in self._matrices) + LINE
-        strides = {"D": dim, "KV": kv, "F": hidden, "QUANTS": quants, "GROUPS": groups}
+        strides = {"D": dim, "Q": q, "KV": kv, "F": hidden, "QUANTS": quants, "GROUPS": groups}
         strides["TURNS"] = 8 * (c.head_size // 2)
         strides = {name: -(-n // LINE) * LINE for name, n in strides.items()}
         self._set(**{f"STRIDE_{name}": n for name, n in strides.items()})
-        buffers = {"X": "D", "H": "D", "Q": "D", "K": "KV", "V": "KV", "ATT": "D", "Y": "D", "GATE": "F", "UP": "F"}
+        buffers = {"X": "D", "H": "D", "Q": "Q", "K": "KV", "V": "KV", "ATT": "Q", "Y": "D", "GATE": "F", "UP": "F"}
         buffers |= {"QUANTS": "QUANTS", "QUANT_SCALES": "GROUPS", "QUANT_SUMS": "GROUPS", "TURNS": "TURNS"}
         for name, stride in buffers.items():
             self._buffers[name] = _aligned(room * strides[stride] + LINE)
@@ -295,14 +295,15 @@ def _packed(config: Config, weights: Weights, kind: str | None) -> list[Packed]:
     return [matrix for _, matrix in matrices]
 
 
-def _frequencies(size: int, theta: float) -> NDArray[np.float64]:
+def _frequencies(size: int, theta: float, scaling: RopeScaling | None = None) -> NDArray[np.float64]:
     """theta^(-2i/E), correctly rounded for the float64 exponent: the system's power differs from machine to machine."""
     with localcontext(prec=40):
-        return np.array([float(Decimal(theta) ** Decimal(-i / size)) for i in range(0, size, 2)])
+        frequencies = [float(Decimal(theta) ** Decimal(-i / size)) for i in range(0, size, 2)]
+    return np.array(frequencies if scaling is None else [scaling.scale(each) for each in frequencies])
 
 
 def _tap_buffers(c: Config, count: int, wanted: int) -> dict[tuple[int, str], Array]:
-    width = {"q": c.dim, "k": c.kv_dim, "v": c.kv_dim, "gate": c.hidden_dim}
+    width = {"q": c.q_dim, "k": c.kv_dim, "v": c.kv_dim, "att": c.q_dim, "gate": c.hidden_dim}
     shapes = {(layer, name): (count, width.get(name, c.dim)) for layer in range(c.n_layers) for name in f.LAYER_TAPS}
     if wanted:
         shapes |= {(c.n_layers, "final_norm"): (wanted, c.dim), (c.n_layers, "logits"): (wanted, c.vocab_size)}

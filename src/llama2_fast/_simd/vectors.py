@@ -8,7 +8,7 @@ rounded once; nothing is re-associated or contracted. Sums over lanes follow one
 Memory is addressed by plain integers, the byte address of a number. Whoever calls a kernel vouches for the buffers.
 
 What depends on the kind of processor is in this module, too: `dot4`, `dot4_nibbles` and what belongs to them,
-`load_float16` and `relax`. Whichever instructions a processor has, results are the same.
+float16 and `relax`. Whichever instructions a processor has, results are the same.
 """
 
 import operator
@@ -141,14 +141,35 @@ def store(builder, address, value):
 
 @_operation(F32, types.int64)
 def load_float16(builder, address):
-    """16 finite float16 numbers, as float32: exact, by shifts and one product where there is no instruction for it."""
+    """16 float16 numbers, as float32: exact."""
+    return _load_float16(builder, address, F32.llvm)
+
+
+@_operation(F32, types.int64)
+def load_bfloat16(builder, address):
+    """16 bfloat16 numbers, as float32: exact."""
+    return _load_bfloat16(builder, address, F32.llvm)
+
+
+def _load_float16(builder: Any, address: Any, wide: Any) -> Any:
+    """By shifts and one product where there is no instruction for it."""
     if has("f16c") or has("avx512f") or has("neon"):
-        return builder.fpext(_load(builder, address, ir.VectorType(ir.HalfType(), LANES), 2), F32.llvm)
-    bits = builder.zext(_load(builder, address, ir.VectorType(_I16, LANES), 2), I32.llvm)
-    sign = builder.shl(builder.and_(bits, _constant(I32.llvm, 0x8000)), _constant(I32.llvm, 16))
-    size = builder.shl(builder.and_(bits, _constant(I32.llvm, 0x7FFF)), _constant(I32.llvm, 13))
-    size = builder.fmul(builder.bitcast(size, F32.llvm), _constant(F32.llvm, 2.0**112))  # another bias of the exponent
-    return builder.bitcast(builder.or_(builder.bitcast(size, I32.llvm), sign), F32.llvm)
+        return builder.fpext(_load(builder, address, ir.VectorType(ir.HalfType(), wide.count), 2), wide)
+    integers = ir.VectorType(_I32, wide.count)
+    bits = builder.zext(_load(builder, address, ir.VectorType(_I16, wide.count), 2), integers)
+    sign = builder.shl(builder.and_(bits, _constant(integers, 0x8000)), _constant(integers, 16))
+    size = builder.shl(builder.and_(bits, _constant(integers, 0x7FFF)), _constant(integers, 13))
+    finite = builder.icmp_unsigned("<", size, _constant(integers, 0x1F << 23))
+    size = builder.fmul(builder.bitcast(size, wide), _constant(wide, 2.0**112))  # another bias of the exponent
+    size = builder.bitcast(size, integers)
+    size = builder.select(finite, size, builder.or_(size, _constant(integers, 0xFF << 23)))
+    return builder.bitcast(builder.or_(size, sign), wide)
+
+
+def _load_bfloat16(builder: Any, address: Any, wide: Any) -> Any:
+    integers = ir.VectorType(_I32, wide.count)
+    bits = builder.zext(_load(builder, address, ir.VectorType(_I16, wide.count), 2), integers)
+    return builder.bitcast(builder.shl(bits, _constant(integers, 16)), wide)
 
 
 @_operation(types.float32, F32, types.int64)
@@ -265,6 +286,18 @@ def zero_half(builder):
 def load_half(builder, address):
     """Eight float32 numbers: the first or the last lanes of a vector."""
     return _load(builder, address, HALF.llvm, 4)
+
+
+@_operation(HALF, types.int64)
+def load_half_float16(builder, address):
+    """Eight float16 numbers, as float32: exact."""
+    return _load_float16(builder, address, HALF.llvm)
+
+
+@_operation(HALF, types.int64)
+def load_half_bfloat16(builder, address):
+    """Eight bfloat16 numbers, as float32: exact."""
+    return _load_bfloat16(builder, address, HALF.llvm)
 
 
 @_operation(HALF, HALF, HALF, HALF)
