@@ -8,6 +8,9 @@ import numpy as np
 
 import llama2_fast
 import llama2_ref
+from llama2_fast._decode import decode as decode_fast
+from llama2_ref._decode import KINDS as DECODED
+from llama2_ref._decode import decode as decode_ref
 from llama2_ref.weights import Matrix
 
 LAYER_FIELDS = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
@@ -73,6 +76,45 @@ def random_twins(config: llama2_ref.Config, seed: int, kind: str = "normal", sha
     """Weights of a kind, from a seed."""
     fields = random_fields(config, seed, kind, shared)
     return Twins(config, as_views(fields), llama2_fast.Weights(**fields), seed, kind, shared)
+
+
+def file_bytes(rng: np.random.Generator, kind: str, rows: int, cols: int) -> bytes:
+    """A random matrix as another program's file holds it, in one of llama2_ref._decode.KINDS."""
+    numbers = random_matrix(rng, rows, cols, "normal")
+    if kind in ("F32", "F16"):
+        return numbers.astype("<f4" if kind == "F32" else "<f2").tobytes()
+    if kind == "BF16":
+        return (numbers.view(np.uint32) >> 16).astype("<u2").tobytes()
+    parts = [(rng.uniform(-1, 1, (rows, cols // 32, 1)) / 8 / cols**0.5).astype("<f2")]
+    if kind == "Q4_1":
+        parts.append((-8 * parts[0].astype(np.float32) * rng.uniform(0.8, 1.2, parts[0].shape)).astype("<f2"))
+    integers = rng.integers(0, 256, (rows, cols // 32, 32 if kind == "Q8_0" else 16), np.uint8)
+    integers[integers == 128] = 127  # -128 is no int8 of these files
+    return np.concatenate([*(part.view(np.uint8) for part in parts), integers], axis=2).tobytes()
+
+
+def random_file_twins(config: llama2_ref.Config, seed: int, kind: str, shared: bool = False) -> Twins:
+    """Weights of one of llama2_ref._decode.KINDS, or "mixed": each matrix of any of them. Sizes are whole blocks."""
+    rng = np.random.default_rng(seed)
+    fields = random_fields(config, seed, "normal", shared)
+    made: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+
+    def decoded(array: np.ndarray) -> list[Any]:
+        chosen = str(rng.choice(DECODED)) if kind == "mixed" else kind
+        data = memoryview(file_bytes(rng, chosen, *array.shape))
+        return [decode(chosen, data, *array.shape) for decode in (decode_ref, decode_fast)]
+
+    views = vars(as_views(fields))
+    for name, field in fields.items():
+        if name.startswith("rms"):
+            pair = [views[name], field]
+        elif isinstance(field, list):
+            pair = list(zip(*(decoded(array) for array in field), strict=True))
+        else:
+            pair = decoded(field)
+        for one, matrix in zip(made, pair, strict=True):
+            one[name] = one["token_embedding_table"] if shared and name == "wcls" else matrix
+    return Twins(config, llama2_ref.Weights(**made[0]), llama2_fast.Weights(**made[1]), seed, kind, shared)
 
 
 def as_views(fields: dict[str, Any]) -> llama2_ref.Weights:

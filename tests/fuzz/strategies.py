@@ -74,6 +74,25 @@ def configs(draw: st.DrawFn, smallest_vocab: int = 1, longest: int = 12, norms: 
 
 
 @st.composite
+def file_configs(draw: st.DrawFn) -> llama2_ref.Config:
+    """Sizes of a tiny model of another program: whole blocks, heads of a size of their own, a scaled RoPE."""
+    n_heads, n_kv_heads = draw(st.sampled_from(((2, 1), (4, 2), (4, 4), (8, 2))))
+    factor = draw(st.sampled_from((1.0, 2.5, 32.0)))
+    llama3 = llama2_ref.RopeScaling("llama3", factor, 1.0, 4.0, draw(st.sampled_from((16, 8192))))
+    return llama2_ref.Config(
+        dim=draw(st.sampled_from((32, 64))),
+        hidden_dim=draw(st.sampled_from((32, 96))),
+        n_layers=draw(st.integers(1, 2)),
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        vocab_size=draw(st.integers(1, 40)),
+        seq_len=12,
+        head_size=draw(st.sampled_from((16, 32, 48))),
+        rope_scaling=draw(st.sampled_from((None, llama2_ref.RopeScaling("linear", factor), llama3))),
+    )
+
+
+@st.composite
 def models(draw: st.DrawFn, **limits: Any) -> Twins:
     """A tiny model for both packages, with shared or separate classifier, and weights of one kind."""
     config = draw(configs(**limits))

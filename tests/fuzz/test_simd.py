@@ -17,7 +17,9 @@ from fuzz import reproduce
 from fuzz.judge import assert_taps_within
 from fuzz.strategies import models, prompts
 from llama2_fast._bounds.closed import ClosedKernels
-from models import random_twins
+from llama2_fast.weights import BFloat16Matrix
+from llama2_ref.quantize import map_matrices
+from models import random_file_twins, random_twins
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
 
@@ -88,18 +90,45 @@ def test_bits_do_not_depend_on_tiles(kind):
     assert np.array_equal(bits(many.forward(tokens, many.new_cache(), every=True)), bits(steps))
 
 
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_bits_of_small_floats_are_those_of_float32(kind):
+    twins = random_file_twins(Config(36, 43, 2, 6, 2, 31, 40), 5, kind)
+    tokens = np.random.default_rng(2).integers(0, 31, 40).tolist()
+    small, large = compiled(twins, None), compiled(twins, "float32")
+    assert small.forward([3], small.new_cache()).dtype == np.float32
+    assert np.array_equal(bits(small.forward(tokens, small.new_cache(), True)),
+                          bits(large.forward(tokens, large.new_cache(), True)))  # fmt: skip
+
+
 # SHA-256 of the logits of every token of a fixed model: every machine must find these.
 FIXED = {
     None: "c2676bd0dac890ea8e94309f5cb4f90657c1dbd66e37f9ac3f6364f4b60de0d5",
     "int8": "f56a860e1a6af55235967de7e90fc6c846974c67765b1bf0f48e8ee2b2f6b587",
     "int4": "d612ef7c4fe2a462444b70f234b90cd09f67d04a13e6498929b4b55d05237388",
+    "F16": "20388a912d7302bd61369040b5cb1cc15e60dae2313720bc905e5cb19c954068",
+    "BF16": "cfe287b04bb8f594a0b0281796c88051efedf5cbb55fc0bb7516a0f517f758c4",
+    "Q4_1": "28e62655561a5e7c206740423492e91b92b6e17cd9332fc5eea69a9aaa4e2da3",
+}
+
+
+def with_offsets(matrix):
+    """Groups of four numbers, with scales and offsets that differ."""
+    q = (matrix * 2**26).astype(np.int32) >> 18 & 15
+    scale, offset = ((matrix[:, i::4] / 4).astype(np.float16) for i in (0, 1))
+    return llama2_fast.Int4OffsetMatrix(q.astype(np.int8), scale, offset)
+
+
+SMALL = {
+    "F16": lambda matrix: matrix.astype(np.float16),
+    "BF16": lambda matrix: BFloat16Matrix((matrix.view(np.uint32) >> 16).astype(np.uint16)),
+    "Q4_1": with_offsets,
 }
 SCRIPT = """
 import hashlib
-from fuzz.test_simd import fixed_logits
+from fuzz.test_simd import FIXED, fixed_logits
 from llama2_fast._simd import target, vectors
 print(*target.processor(), vectors._AVX2, vectors._SSSE3, sep=":")
-for kind in (None, "int8", "int4"):
+for kind in FIXED:
     print(hashlib.sha256(fixed_logits(kind).tobytes()).hexdigest())
 """
 
@@ -128,11 +157,13 @@ def fixed_logits(kind):
         4 * draw(c.vocab_size, c.dim), norms[0], *matrices[:4], norms[1], *matrices[4:], 1 + draw(c.dim),
         draw(c.vocab_size, c.dim),
     )  # fmt: skip
+    if kind in SMALL:
+        weights, kind = map_matrices(weights, SMALL[kind]), None
     transformer = llama2_fast.Transformer(config, weights, backend="simd", quantize=kind)
     return transformer.forward([(7 * i + 3) % c.vocab_size for i in range(50)], transformer.new_cache(), every=True)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FIXED)
 def test_every_machine_finds_these_bits(kind):
     assert hashlib.sha256(fixed_logits(kind).tobytes()).hexdigest() == FIXED[kind]
 

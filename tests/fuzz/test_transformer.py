@@ -10,10 +10,11 @@ import llama2_ref
 from fuzz import reproduce
 from fuzz.implementation import SAMPLING
 from fuzz.judge import assert_close, assert_taps_within
-from fuzz.strategies import models, prompts, seeds
+from fuzz.strategies import file_configs, models, prompts, seeds
 from llama2_fast._bounds.bounded import SLACK, BoundedKernels
 from llama2_fast._bounds.closed import ClosedKernels
-from models import Twins, as_views, random_twins
+from llama2_ref._decode import KINDS as DECODED
+from models import Twins, as_views, random_file_twins, random_twins
 
 Config = llama2_ref.Config
 
@@ -80,6 +81,22 @@ def test_every_buffer_of_a_quantized_model_keeps_its_bound(backend, kind, twins,
     for part in parts:
         transformer.forward(part, cache, every=True, taps=taps)
     assert_taps_within(twins.config, llama2_ref.quantize_weights(twins.ref, kind), tokens, taps)
+
+
+@pytest.mark.parametrize("kind", [*DECODED, "mixed"])
+@settings(max_examples=10)
+@given(config=file_configs(), seed=seeds, shared=st.booleans(), data=st.data())
+def test_every_buffer_of_another_program_s_model_keeps_its_bound(backend, kind, config, seed, shared, data):
+    """Weights as they lie in GGUF and safetensors files, heads of any size, scaled RoPE."""
+    twins = random_file_twins(config, seed, kind, shared)
+    tokens = data.draw(prompts(config), label="tokens")
+    threads = data.draw(st.integers(1, 3), label="threads")
+    transformer = llama2_fast.Transformer(config, twins.fast, threads=threads, backend=backend)
+    taps, cache = llama2_fast.Taps(), transformer.new_cache()
+    first = data.draw(st.integers(1, len(tokens)), label="first")
+    for part in filter(None, (tokens[:first], tokens[first:])):
+        transformer.forward(part, cache, every=True, taps=taps)
+    assert_taps_within(config, twins.ref, tokens, taps)
 
 
 @settings(max_examples=30)

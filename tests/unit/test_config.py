@@ -33,7 +33,7 @@ def test_sizes_are_positive_whole_numbers(llama2, name, size):
     [
         ({"n_heads": 7}, "n_heads must divide dim"),
         ({"n_kv_heads": 3}, "n_kv_heads must divide n_heads"),
-        ({"n_heads": 64}, "head size dim/n_heads must be even"),
+        ({"n_heads": 64}, "head size must be even"),
         ({"norm_eps": 0.0}, "norm_eps must be finite and positive"),
         ({"norm_eps": float("nan")}, "norm_eps must be finite"),
         ({"rope_theta": 0.5}, "rope_theta must be finite and at least 1"),

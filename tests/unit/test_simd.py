@@ -20,11 +20,12 @@ import llama2_fast
 import llama2_ref
 from fuzz.judge import assert_taps_within
 from llama2_ref.quantize import map_matrices
-from models import random_twins, write_model
+from models import random_file_twins, random_twins, write_model
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
 
 from llama2_fast._simd.library import library
+from llama2_fast._simd.packing import pack
 from llama2_fast._simd.team import Team
 
 Config = llama2_ref.Config
@@ -74,13 +75,23 @@ def test_other_kernels_run_in_numpy():
         llama2_fast.Transformer(CONFIG, twins.fast, llama2_ref.kernels, backend="simd")
 
 
-def test_weights_of_several_kinds_run_in_numpy():
-    twins = random_twins(CONFIG, 1)
-    mixed = vars(twins.fast) | {"wk": llama2_fast.quantize_weights(twins.fast, "int8").wk}
-    weights = llama2_fast.Weights(**mixed)
-    assert llama2_fast.Transformer(CONFIG, weights).backend == "numpy"
-    with pytest.raises(llama2_fast.ConfigError, match="wq, wk, wv of one kind"):
-        llama2_fast.Transformer(CONFIG, weights, backend="simd")
+def test_a_float16_matrix_that_is_not_finite_is_named():
+    weights = random_file_twins(llama2_fast.Config(32, 32, 1, 2, 1, 7, 4), 1, "F16").fast
+    table = weights.wcls.copy()
+    table[5, 31] = np.inf
+    weights = replace(weights, wcls=table)
+    transformer = llama2_fast.Transformer(llama2_fast.Config(32, 32, 1, 2, 1, 7, 4), weights, backend="simd")
+    with pytest.raises(llama2_fast.NumericsError, match=r"token 5 has -?inf\), at position 0: wcls\[5\]\[31\] is inf"):
+        transformer.forward([1], transformer.new_cache())
+
+
+@pytest.mark.parametrize("change", [{"scale": 1 / 3}, {"offset": 1 / 3}, {"size": 64}])
+def test_int4_with_offsets_must_be_that_of_gguf(change):
+    """There is no other kind into which it could be packed without loss."""
+    size = change.pop("size", 32)
+    parts = {name: np.full((1, 64 // size), change.get(name, 1), np.float32) for name in ("scale", "offset")}
+    with pytest.raises(ValueError, match="float16 scales, and groups of at most 32"):
+        pack(llama2_fast.Int4OffsetMatrix(np.ones((1, 64), np.int8), **parts))
 
 
 def test_without_numba_numpy_runs_the_model():
@@ -509,7 +520,19 @@ def test_no_two_fields_overlap():
 
     names = [name for name, value in vars(f).items() if isinstance(value, int) and name.isupper()]
     matrix = ["KIND", "ROWS", "COLS", "WEIGHTS", "SCALES", "GROUPS", "GROUP", "STEPS"]
-    others = ["FLOAT32", "INT8", "INT4", "LANES", "MATRIX_SIZE", "JOB_SIZE", "LAYER_MATRICES", "TAPS_IN_LAYER"]
+    others = [
+        "FLOAT32",
+        "FLOAT16",
+        "BFLOAT16",
+        "INT8",
+        "INT4",
+        "INT4_OFFSET",
+        "LANES",
+        "MATRIX_SIZE",
+        "JOB_SIZE",
+        "LAYER_MATRICES",
+        "TAPS_IN_LAYER",
+    ]
     job = [name for name in names if name not in matrix + others]
     for some, size in ((matrix, f.MATRIX_SIZE), (job, f.JOB_SIZE)):
         places = sorted(getattr(f, name) for name in some)
