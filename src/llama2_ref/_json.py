@@ -3,7 +3,7 @@
 import json
 import reprlib
 from collections import Counter
-from typing import Any
+from typing import Any, TypeGuard
 
 _LIMITED = reprlib.Repr()
 _LIMITED.maxstring = _LIMITED.maxother = 60
@@ -52,7 +52,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"JSON knows no {name}")
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: Any) -> TypeGuard[str]:
     """Is it a string that UTF-8 can hold? JSON's escapes can make halves of surrogate pairs."""
     if not isinstance(value, str):
         return False
@@ -63,6 +63,6 @@ def is_text(value: Any) -> bool:
     return True
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: Any) -> TypeGuard[int]:
     """Is it a whole number of at least 0 and below 2^63, as sizes are? True is none."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

@@ -70,10 +70,7 @@ def read_file(path: FilePath) -> SafeTensors:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrank meanwhile
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(f"{path}: a safetensors file must be a readable file ({reason})") from None
-    tensors = {
-        name: TensorInfo(kind, shape, view[start + first : start + last])
-        for name, (kind, shape, first, last) in entries.items()
-    }
+    tensors = {name: _view(view, start, entry) for name, entry in entries.items()}
     return SafeTensors(tensors, metadata)
 
 
@@ -96,6 +93,13 @@ def _header(file: Any) -> tuple[bytes, int, int]:
 
 
 Entry = tuple[str, tuple[int, ...], int, int]
+
+
+def _view(view: memoryview, start: int, entry: Entry) -> TensorInfo:
+    """A tensor over the bytes of the file, or over a copy where items are not aligned, as in some older files."""
+    kind, shape, first, last = entry
+    data = view[start + first : start + last]
+    return TensorInfo(kind, shape, memoryview(bytes(data)) if (start + first) % ITEM_BYTES[kind] else data)
 
 
 def _entries(header: bytes, data_bytes: int) -> tuple[dict[str, Entry], dict[str, str]]:
@@ -156,9 +160,9 @@ def write_file(
 ) -> None:
     """Write tensors, each (name, type, shape, chunks of bytes), beside `path` and then renamed.
 
-    Types with larger items come first, so that every tensor is aligned; else the order is kept. Chunks are asked for
-    when they are written. Raises CheckpointError if the file can't be written, ValueError if names are not different
-    texts, a type is unknown, or chunks do not make up their tensor.
+    Types with larger items come first, so that every tensor is aligned; otherwise the order is kept. Chunks are
+    asked for when they are written. Raises CheckpointError if the file can't be written, or chunks do not make up their
+    tensor, and ValueError if a name comes twice.
     """
     ordered = sorted(tensors, key=lambda tensor: -ITEM_BYTES[tensor[1]])
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}

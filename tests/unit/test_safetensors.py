@@ -102,7 +102,7 @@ BAD = {
     "a size of 2^63": (of(entry(shape=[2**63])), "whole numbers below 2^63"),
     "64 sizes of 2^62": (of(entry(shape=[2**62] * 64)), "bytes apart"),
     "65 sizes": (of(entry(shape=[1] * 64 + [2])), "at most 64 whole numbers"),
-    "a million sizes": (of(entry(shape=[1] * 10**6)), "at most 64 whole numbers"),
+    "many sizes": (of(entry(shape=[1] * 10**5)), "at most 64 whole numbers"),
     "a shape too large": (of(entry(shape=[3])), "must be 12 bytes apart (got offsets 0 to 8 for F32 [3])"),
     "no offset": (of(entry(data_offsets=[])), "must be two whole numbers below 2^63 (got [])"),
     "one offset": (of(entry(data_offsets=[8])), "must be two whole numbers"),
@@ -264,7 +264,8 @@ def test_a_file_stays_mapped(tmp_path: Path) -> None:
     ids=["too few", "too many", "twice", "metadata"],
 )
 def test_tensors_that_can_not_be_written(tmp_path: Path, tensors: list[Any], says: str) -> None:
-    with pytest.raises((CheckpointError, ValueError), match=re.escape(says)):
+    error = CheckpointError if len(tensors) == 1 and tensors[0][0] == "a" else ValueError
+    with pytest.raises(error, match=re.escape(says)):
         write_file(tmp_path / "file", tensors)
     assert not list(tmp_path.iterdir())
 
