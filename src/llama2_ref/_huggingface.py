@@ -1,7 +1,7 @@
 """Read and write folders of Hugging Face: config.json, safetensors in one file or several, tokenizer files.
 
-Theirs: tensor model.layers.N.self_attn.q_proj.weight is wq of layer N, and so on (LAYER). Their RoPE turns number i of
-a head with number i + E/2; here it is 2i with 2i + 1, so that rows of wq and wk change places when they are read.
+Their RoPE turns number i of a head with number i + E/2; here it is 2i with 2i + 1, so that rows of wq and wk change
+places when they are read, and again when they are written.
 """
 
 import json
@@ -19,13 +19,14 @@ from typing import Any
 from ._decode import row_bytes
 from ._files import is_file, write_whole
 from ._format import Header
-from ._json import is_count, is_text, parse_object, shown
+from ._json import Settings, get_flag, get_number, get_size, is_text, read_json, shown
+from ._layout import HUGGING_FACE, NORMS, collect_weights, half_split, kinds_of, reordered
 from ._model_file import Decode, ModelFile
 from ._safetensors import FilePath, TensorInfo, read_file, write_file
 from .config import Config, RopeScaling
 from .errors import CheckpointError, ConfigError, NumericsError
 from .quantize import float_rows
-from .weights import Expanding, Weights
+from .weights import Weights
 
 CONFIG, ONE_FILE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 GENERATION = "generation_config.json"
@@ -33,23 +34,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "chat_template.jinja", GENERATION,
 )  # fmt: skip
-LONGEST_JSON = 100_000_000  # bytes
-EMBEDDINGS, FINAL_NORM, CLASSIFIER = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
-LAYER = {
-    "rms_att_weight": "input_layernorm",
-    "wq": "self_attn.q_proj",
-    "wk": "self_attn.k_proj",
-    "wv": "self_attn.v_proj",
-    "wo": "self_attn.o_proj",
-    "rms_ffn_weight": "post_attention_layernorm",
-    "w1": "mlp.gate_proj",
-    "w2": "mlp.down_proj",
-    "w3": "mlp.up_proj",
-}
-NORMS = ("rms_att_weight", "rms_ffn_weight")
-ALL_NORMS = (*NORMS, "rms_final_weight")
 UNUSED = "rotary_emb.inv_freq"  # older files hold frequencies, which the config says, too
-FLOATS = ("F32", "F16", "BF16")
 LARGEST = {"float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119}  # from here on numbers round to infinity
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 SCALING_FIELDS = {
@@ -57,7 +42,6 @@ SCALING_FIELDS = {
     "original_max_position_embeddings", "partial_rotary_factor",
 }  # fmt: skip
 
-Settings = dict[str, Any]
 Progress = Callable[[int, int], None]
 Encode = Callable[[Any, str], Iterable[bytes]]  # a matrix, a type -> its bytes, in chunks of whole rows
 
@@ -71,13 +55,13 @@ def read_folder(path: FilePath, decode: Decode) -> ModelFile:
     if not is_file(folder / CONFIG):
         raise CheckpointError(f"{path}: a model's folder must hold {CONFIG}, or Meta's params.json (it has neither)")
     config, tied = _config(folder / CONFIG)
-    tensors, files = _tensors(folder)
-    kinds = sorted({info.kind for name, info in tensors.items() if not name.endswith(UNUSED)})
+    found, files = _tensors(folder)
+    tensors = {name: info for name, info in found.items() if not name.endswith(UNUSED)}
     try:
-        weights = _weights(config, tied, tensors, decode)
+        weights = collect_weights(HUGGING_FACE, config, tied, tensors, decode)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    name = f"safetensors, {' and '.join(kinds)}" + (f", {files} files" if files > 1 else "")
+    name = f"safetensors, {kinds_of(tensors)}" + (f", {files} files" if files > 1 else "")
     return ModelFile(config, weights, name, partial(_tokenizer, folder, config.vocab_size), _template(folder))
 
 
@@ -96,42 +80,27 @@ def _template(folder: Path) -> str | None:
 # --------------------------------------------------------------------------------------------------------------- config
 
 
-def read_json(path: Path) -> Settings:
-    """A JSON object in a file. Raises CheckpointError."""
-    try:
-        if not is_file(path):
-            raise CheckpointError(f"{path}: must be a file (there is none)")
-        size = path.stat().st_size
-        if size > LONGEST_JSON:
-            raise CheckpointError(f"{path}: must have at most {LONGEST_JSON} bytes (got {size})")
-        return parse_object(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: must be readable ({error.strerror})") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-
-
 def _config(path: Path) -> tuple[Config, bool]:
     """The sizes, and whether the classifier is the embedding table."""
     settings = read_json(path)
     try:
         _check_kind(settings)
-        heads, context = _size(settings, "num_attention_heads"), _size(settings, "max_position_embeddings", 2048)
+        heads, context = get_size(settings, "num_attention_heads"), get_size(settings, "max_position_embeddings", 2048)
         theta, scaling = _rope(settings, context)
         config = Config(
-            _size(settings, "hidden_size"),
-            _size(settings, "intermediate_size"),
-            _size(settings, "num_hidden_layers"),
+            get_size(settings, "hidden_size"),
+            get_size(settings, "intermediate_size"),
+            get_size(settings, "num_hidden_layers"),
             heads,
-            _size(settings, "num_key_value_heads", heads),
-            _size(settings, "vocab_size"),
+            get_size(settings, "num_key_value_heads", heads),
+            get_size(settings, "vocab_size"),
             context,
-            _number(settings, "rms_norm_eps", 1e-6),
+            get_number(settings, "rms_norm_eps", 1e-6),
             theta,
-            _size(settings, "head_dim", 0),
+            get_size(settings, "head_dim", 0),
             scaling,
         )
-        return config, _flag(settings, "tie_word_embeddings")
+        return config, get_flag(settings, "tie_word_embeddings")
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
@@ -143,41 +112,15 @@ def _check_kind(settings: Settings) -> None:
     if settings.get("hidden_act", "silu") not in ("silu", "swish"):
         raise ConfigError(f"hidden_act must be 'silu' (got {shown(settings['hidden_act'])})")
     for name in ("attention_bias", "mlp_bias"):
-        if _flag(settings, name):
+        if get_flag(settings, name):
             raise ConfigError(f"{name} must be false (got true): models with biases are not supported")
     if settings.get("quantization_config") is not None:
         got = shown(settings["quantization_config"])
         raise ConfigError(
             f"weights must not be quantized (got quantization_config {got}): use the model it was made of"
         )
-    if _number(settings, "partial_rotary_factor", 1.0) != 1:
+    if get_number(settings, "partial_rotary_factor", 1.0) != 1:
         raise ConfigError(f"partial_rotary_factor must be 1 (got {shown(settings['partial_rotary_factor'])})")
-
-
-def _size(settings: Settings, name: str, default: int | None = None) -> int:
-    """A positive number; the default where it is missing or null, if there is one."""
-    value = settings.get(name)
-    if value is None and default is not None:
-        return default
-    if not is_count(value) or value == 0:
-        raise ConfigError(f"{name} must be a positive whole number below 2^63 (got {shown(value)})")
-    return value
-
-
-def _number(settings: Settings, name: str, default: float | None = None) -> float:
-    value = settings.get(name)
-    if value is None and default is not None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        raise ConfigError(f"{name} must be a number below 1e300 (got {shown(value)})")
-    return float(value)
-
-
-def _flag(settings: Settings, name: str) -> bool:
-    value = settings.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise ConfigError(f"{name} must be true or false (got {shown(value)})")
-    return bool(value)
 
 
 def _rope(settings: Settings, context: int) -> tuple[float, RopeScaling | None]:
@@ -192,12 +135,12 @@ def _rope(settings: Settings, context: int) -> tuple[float, RopeScaling | None]:
     unknown = sorted(fields.keys() - SCALING_FIELDS)
     if unknown:
         raise ConfigError(f"fields of RoPE's scaling must be known ones (got {shown(unknown[0])}): not supported")
-    thetas = {_number(place, "rope_theta") for place in (settings, fields) if place.get("rope_theta") is not None}
+    thetas = {get_number(place, "rope_theta") for place in (settings, fields) if place.get("rope_theta") is not None}
     kinds = {shown(fields[name]) for name in ("rope_type", "type") if name in fields}
     if len(thetas) > 1 or len(kinds) > 1:
         got = ", ".join(sorted(map(str, thetas if len(thetas) > 1 else kinds)))
         raise ConfigError(f"RoPE's theta and scaling must be said once (got {got})")
-    if _number(fields, "partial_rotary_factor", 1.0) != 1:
+    if get_number(fields, "partial_rotary_factor", 1.0) != 1:
         raise ConfigError(f"partial_rotary_factor must be 1 (got {shown(fields['partial_rotary_factor'])})")
     return next(iter(thetas), 10000.0), _scaling(
         fields, fields.get("rope_type", fields.get("type", "default")), context
@@ -208,13 +151,13 @@ def _scaling(fields: Settings, kind: Any, context: int) -> RopeScaling | None:
     if kind == "default":
         return None
     if kind == "linear":
-        return RopeScaling("linear", _number(fields, "factor"))
+        return RopeScaling("linear", get_number(fields, "factor"))
     if kind != "llama3":
         rule = "rope_type must be default, linear or llama3"
         raise ConfigError(f"{rule} (got {shown(kind)}): other scalings are not supported")
-    low, high = _number(fields, "low_freq_factor"), _number(fields, "high_freq_factor")
-    original = _size(fields, "original_max_position_embeddings", context)
-    return RopeScaling("llama3", _number(fields, "factor"), low, high, original)
+    low, high = get_number(fields, "low_freq_factor"), get_number(fields, "high_freq_factor")
+    original = get_size(fields, "original_max_position_embeddings", context)
+    return RopeScaling("llama3", get_number(fields, "factor"), low, high, original)
 
 
 # -------------------------------------------------------------------------------------------------------------- weights
@@ -255,85 +198,6 @@ def _weight_map(path: Path) -> dict[str, str]:
                 f"{path}: files must be names ending in .safetensors, without folder (got {shown(name)})"
             )
     return placed
-
-
-def _weights(config: Config, tied: bool, tensors: dict[str, TensorInfo], decode: Decode) -> Weights:
-    """Weights of all tensors, which must be exactly those of the config. They are taken out of `tensors`."""
-    shapes = Header(1, config, tied).shapes()
-    dim = config.dim
-    fields: dict[str, Any] = {name: [] for name in LAYER}
-    heads = {"wq": config.n_heads, "wk": config.n_kv_heads}
-
-    def matrix(name: str, tensor: str) -> Any:
-        rows, cols = shapes[name][1:]
-        kind, _, data = _take(tensors, tensor, (rows, cols))
-        if name in heads:
-            data = _reordered(data, interleaved(rows, heads[name]))
-        return decode(kind, data, rows, cols)
-
-    embeddings = tensors.get(EMBEDDINGS)
-    table = matrix("token_embedding_table", EMBEDDINGS)
-    for layer in range(config.n_layers):  # a number that the file makes up ends at the first tensor that is missing
-        for name, theirs in LAYER.items():
-            tensor = f"model.layers.{layer}.{theirs}.weight"
-            fields[name].append(_norm(tensors, tensor, dim) if name in NORMS else matrix(name, tensor))
-    for name in NORMS:
-        fields[name] = decode("F32", memoryview(b"".join(fields[name])), config.n_layers, dim)
-    final = decode("F32", memoryview(_norm(tensors, FINAL_NORM, dim)), 1, dim)[0]
-    if tied and tensors.pop(CLASSIFIER, embeddings) != embeddings:
-        raise CheckpointError(f"{CLASSIFIER} must equal {EMBEDDINGS} where tie_word_embeddings is true (it does not)")
-    classifier = table if tied else matrix("wcls", CLASSIFIER)
-    left = next((name for name in tensors if not name.endswith(UNUSED)), None)
-    if left is not None:
-        raise CheckpointError(f"tensors must be those of a Llama model (got {shown(left)}, too): not supported")
-    return Weights(token_embedding_table=table, rms_final_weight=final, wcls=classifier, **fields)
-
-
-def _take(tensors: dict[str, TensorInfo], name: str, shape: tuple[int, ...]) -> TensorInfo:
-    """Take a tensor out, if it is what it must be."""
-    info = tensors.pop(name, None)
-    if info is None:
-        raise CheckpointError(f"tensor {name} must be there (it is not)")
-    if info.shape != shape:
-        raise CheckpointError(
-            f"{name} must have the shape {shown(list(shape))} by {CONFIG} (got {shown(list(info.shape))})"
-        )
-    if info.kind not in FLOATS:
-        raise CheckpointError(f"{name} must be {', '.join(FLOATS[:-1])} or {FLOATS[-1]} (got {info.kind})")
-    return info
-
-
-def _norm(tensors: dict[str, TensorInfo], name: str, dim: int) -> bytes:
-    """The bytes of a vector of norm weights, as float32 numbers."""
-    kind, _, data = _take(tensors, name, (dim,))
-    return bytes(data) if kind == "F32" else Expanding(data, kind)[:].tobytes()
-
-
-def interleaved(rows: int, heads: int) -> list[int]:
-    """The row of Hugging Face's wq or wk that becomes each row here.
-
-    >>> interleaved(8, heads=2)
-    [0, 2, 1, 3, 4, 6, 5, 7]
-    """
-    size = rows // heads
-    half = size // 2
-    return [start + i + part for start in range(0, rows, size) for i in range(half) for part in (0, half)]
-
-
-def half_split(rows: int, heads: int) -> list[int]:
-    """The row of wq or wk here that becomes each row of Hugging Face's: the inverse of `interleaved`.
-
-    >>> half_split(12, heads=2)
-    [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
-    """
-    size = rows // heads
-    return [start + i for start in range(0, rows, size) for part in (0, 1) for i in range(part, size, 2)]
-
-
-def _reordered(data: memoryview, order: list[int]) -> memoryview:
-    """Rows in another order, as a copy."""
-    size = len(data) // len(order)
-    return memoryview(b"".join(data[row * size : (row + 1) * size] for row in order))
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -455,7 +319,7 @@ def _written(config: Config, weights: Weights, kind: str, encode: Encode, progre
     orders = {"wq": half_split(config.q_dim, config.n_heads), "wk": half_split(config.kv_dim, config.n_kv_heads)}
     tensors, done = [], 0
     for theirs, name, matrix in _named(config, weights):
-        norm = name in ALL_NORMS
+        norm = name in NORMS
         shape = shapes[name][2:] if norm else shapes[name][1:]
         done += size * prod(shape)
         tell = partial(progress, done, total) if progress else None
@@ -466,13 +330,13 @@ def _written(config: Config, weights: Weights, kind: str, encode: Encode, progre
 
 def _named(config: Config, weights: Weights) -> Iterator[tuple[str, str, Any]]:
     """Their name of each tensor, ours, and the matrix, or the vector of norm weights."""
-    yield EMBEDDINGS, "token_embedding_table", weights.token_embedding_table
+    yield HUGGING_FACE.embeddings, "token_embedding_table", weights.token_embedding_table
     for layer in range(config.n_layers):
-        for name, theirs in LAYER.items():
-            yield f"model.layers.{layer}.{theirs}.weight", name, getattr(weights, name)[layer]
-    yield FINAL_NORM, "rms_final_weight", weights.rms_final_weight
+        for name in HUGGING_FACE.parts:
+            yield HUGGING_FACE.name(layer, name), name, getattr(weights, name)[layer]
+    yield HUGGING_FACE.final_norm, "rms_final_weight", weights.rms_final_weight
     if not weights.shared_classifier:
-        yield CLASSIFIER, "wcls", weights.wcls
+        yield HUGGING_FACE.classifier, "wcls", weights.wcls
 
 
 def _chunks(
@@ -483,7 +347,7 @@ def _chunks(
         if order is None:
             yield from chunks
         else:
-            yield _reordered(memoryview(b"".join(chunks)), order)
+            yield reordered(memoryview(b"".join(chunks)), order)
     except NumericsError as error:
         raise NumericsError(f"{name}: {error}") from None
     if tell:

@@ -3,7 +3,14 @@
 import json
 import reprlib
 from collections import Counter
+from pathlib import Path
 from typing import Any, TypeGuard
+
+from ._files import is_file
+from .errors import CheckpointError, ConfigError
+
+LONGEST = 100_000_000  # bytes of a file
+Settings = dict[str, Any]
 
 _LIMITED = reprlib.Repr()
 _LIMITED.maxstring = _LIMITED.maxother = 60
@@ -66,3 +73,49 @@ def is_text(value: Any) -> TypeGuard[str]:
 def is_count(value: Any) -> TypeGuard[int]:
     """Is it a whole number of at least 0 and below 2^63, as sizes are? True is none."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+# ------------------------------------------------------------------------------------------------------------- settings
+
+
+def read_json(path: Path) -> Settings:
+    """The JSON object that a file holds. Raises CheckpointError."""
+    try:
+        if not is_file(path):
+            raise CheckpointError(f"{path}: must be a file (there is none)")
+        size = path.stat().st_size
+        if size > LONGEST:
+            raise CheckpointError(f"{path}: must have at most {LONGEST} bytes (got {size})")
+        return parse_object(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: must be readable ({error.strerror})") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def get_size(settings: Settings, name: str, default: int | None = None) -> int:
+    """A positive number; the default, if there is one, where it is missing or null. Raises ConfigError."""
+    value = settings.get(name)
+    if value is None and default is not None:
+        return default
+    if not is_count(value) or value == 0:
+        raise ConfigError(f"{name} must be a positive whole number below 2^63 (got {shown(value)})")
+    return value
+
+
+def get_number(settings: Settings, name: str, default: float | None = None) -> float:
+    """A number, as get_size."""
+    value = settings.get(name)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise ConfigError(f"{name} must be a number below 1e300 (got {shown(value)})")
+    return float(value)
+
+
+def get_flag(settings: Settings, name: str) -> bool:
+    """True or false; false where it is missing or null. Raises ConfigError."""
+    value = settings.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false (got {shown(value)})")
+    return bool(value)

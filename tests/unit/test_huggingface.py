@@ -19,7 +19,8 @@ import llama2_ref._decode
 import llama2_ref._huggingface
 from folders import PARTS, safetensors, settings, tensors_of, write_hf_folder, write_tensors
 from llama2_ref import CheckpointError, Config, ConfigError, NumericsError
-from llama2_ref._huggingface import DTYPES, half_split, interleaved, read_folder
+from llama2_ref._huggingface import DTYPES, read_folder
+from llama2_ref._layout import half_split, interleaved
 from llama2_ref.config import RopeScaling
 from models import random_twins
 
@@ -229,14 +230,14 @@ def refused(folder: Path) -> str:
         ({"vocab_size": 10}, "model.embed_tokens.weight must have the shape [10, 6] by config.json (got [9, 6])"),
         ({"vocab_size": 2**62}, f"must have the shape [{2**62}, 6] by config.json (got [9, 6])"),
         ({"hidden_size": 2**62}, "must have the shape"),
-        ({"num_hidden_layers": 3}, "tensor model.layers.2.input_layernorm.weight must be there (it is not)"),
-        ({"num_hidden_layers": 2**62}, "tensor model.layers.2.input_layernorm.weight must be there (it is not)"),
+        ({"num_hidden_layers": 3}, "tensor model.layers.2.self_attn.q_proj.weight must be there (it is not)"),
+        ({"num_hidden_layers": 2**62}, "tensor model.layers.2.self_attn.q_proj.weight must be there (it is not)"),
         ({"num_hidden_layers": 1}, "(got 'model.layers.1.self_attn.q_proj.weight', too): not supported"),
         ({"intermediate_size": 11}, "0.mlp.gate_proj.weight must have the shape [11, 6] by config.json (got [10"),
         ({"num_attention_heads": 2**61}, "self_attn.q_proj.weight must have the shape"),
         ({"head_dim": 2**62}, "self_attn.q_proj.weight must have the shape"),
         ({"num_key_value_heads": 1}, "k_proj.weight must have the shape [8, 6] by config.json (got [16, 6])"),
-        ({"tie_word_embeddings": True}, "lm_head.weight must equal model.embed_tokens.weight where tie_"),
+        ({"tie_word_embeddings": True}, "lm_head.weight must equal model.embed_tokens.weight where the two are"),
     ],
     ids=str,
 )  # fmt: skip
