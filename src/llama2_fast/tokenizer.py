@@ -19,8 +19,8 @@ GONE = -1  # where a token was joined to the one on its left
 class Tokenizer(reference.Tokenizer):
     """A vocabulary, and the rule that cuts a text into its tokens. As llama2_ref.Tokenizer."""
 
-    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float]) -> None:
-        super().__init__(tokens, scores)
+    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float], roles: reference.Roles | None = None) -> None:
+        super().__init__(tokens, scores, roles)
         texts = (token.decode(errors="ignore") for token in self._ids)
         self._neighbours = {left + right for text in texts for left, right in pairwise(text)}
         self._remembered: dict[str, list[int]] = {}
@@ -69,6 +69,6 @@ class Tokenizer(reference.Tokenizer):
 
     def _push(self, heap: list[tuple[float, int, int, int, int]], i: int, left: int, right: int) -> None:
         """Put a pair that can be joined into the heap: higher scores first, then lower positions."""
-        joined = self._joined(left, right)
+        joined = None if right == GONE else self._joined(left, right)  # the list ends with one that is gone
         if joined is not None:
             heappush(heap, (-self.scores[joined], i, joined, left, right))

@@ -233,7 +233,7 @@ class _Task:
         except Llama2Error:
             return {}
         ids = {token for p in found.positions for token in (p.likeliest, p.their_likeliest)} | set(self.given)
-        return {token: vocabulary.tokens[token].decode(errors="backslashreplace") for token in ids}
+        return {token: vocabulary.token_text(token) for token in ids}
 
 
 class _Progress:

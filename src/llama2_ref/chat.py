@@ -9,7 +9,6 @@ from typing import Any
 
 from .errors import PromptError
 from .generate import TextStream, check_text, end_of_text
-from .tokenizer import EOS
 
 Message = Mapping[str, str]
 
@@ -50,7 +49,7 @@ class Conversation:
         Raises PromptError if `content` is empty or no text, or the conversation has filled the context.
         """
         turn = question(_content({"content": content}), system)
-        so_far = [*self._last.tokens, EOS] if self._last else []
+        so_far = self._last.tokens + self._tokenizer.encode("", bos=False, eos=True) if self._last else []
         return self.answer(so_far + self._tokenizer.encode(turn))
 
     def answer(self, tokens: list[int]) -> TextStream:

@@ -338,9 +338,9 @@ def _tokenize(llama2: ModuleType, args: argparse.Namespace) -> None:
     tokenizer = _tokenizer(llama2, *_files(args))
     tokens = tokenizer.encode(prompt)
     for token in tokens:
-        print(f"{token}\t{tokenizer.tokens[token].decode(errors='backslashreplace')!r}")
+        print(f"{token}\t{tokenizer.token_text(token)!r}")
     sys.stdout.flush()
-    _say(f"{len(tokens)} tokens, BOS included")
+    _say(f"{len(tokens)} tokens{'' if tokenizer.bos is None else ', BOS included'}")
 
 
 def _tokenizer(llama2: ModuleType, checkpoint: FilePath | None, path: FilePath | None) -> Any:

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Any
 
 from .errors import PromptError
-from .tokenizer import BOS, EOS, check_unicode
+from .tokenizer import check_unicode
 
 
 def check_text(text: str, what: str = "prompt") -> str:
@@ -19,9 +19,17 @@ def check_text(text: str, what: str = "prompt") -> str:
 
 def check_room(text: str, tokenizer: Any, seq_len: int) -> None:
     """Raise PromptError if a text is too long for the context however it is cut: before the work of cutting it."""
-    least = len(text.encode()) // max(map(len, tokenizer.tokens))
+    least = tokenizer.fewest(text)
     if least > seq_len:
         raise PromptError(f"prompt must fit into the context of {seq_len} tokens (got at least {least}): shorten it")
+
+
+def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
+    """Token ids of a prompt. Raises PromptError if there is none, and no token from which a text can begin."""
+    tokens: list[int] = tokenizer.encode(prompt)
+    if tokens or tokenizer.start is not None:
+        return tokens or [tokenizer.start]
+    raise PromptError("prompt must not be empty: this model has no token that begins a text")
 
 
 class TextStream(Iterator[str]):
@@ -42,8 +50,10 @@ class TextStream(Iterator[str]):
         self.passes = 0
         self.sampler = sampler
         self._transformer, self._cache, self._end = transformer, cache, end
+        self._stop = tokenizer.stop
         # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
-        self._pieces: Iterator[str] = tokenizer.pieces(chain(prompt if echo else [BOS], self._new_tokens()))
+        hidden = [] if tokenizer.bos is None else [tokenizer.bos]
+        self._pieces: Iterator[str] = tokenizer.pieces(chain(prompt if echo else hidden, self._new_tokens()))
 
     def __next__(self) -> str:
         return next(self._pieces)
@@ -59,7 +69,7 @@ class TextStream(Iterator[str]):
         logits = self._transformer.forward(self.tokens[self._cache.length :], self._cache)
         token = self.sampler.sample(logits)
         self.prompt_seconds = perf_counter() - start
-        while token not in (BOS, EOS):
+        while token not in self._stop:
             self.tokens.append(token)
             yield token
             if len(self.tokens) > self._end:  # the last token needs no position: nothing follows it

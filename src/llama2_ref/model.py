@@ -10,7 +10,7 @@ from .chat import Conversation, Message, encode_chat
 from .checkpoint import FilePath, read_checkpoint
 from .config import Config
 from .errors import TokenizerError
-from .generate import TextStream, check_room, check_text, end_of_text
+from .generate import TextStream, check_room, check_text, encode_prompt, end_of_text
 from .quantize import quantize_weights
 from .sampler import Sampler
 from .tokenizer import Tokenizer
@@ -39,7 +39,7 @@ class Model:
         while it is iterated, NumericsError if a logit is not finite.
         """
         check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
-        tokens = self.tokenizer.encode(prompt)
+        tokens = encode_prompt(self.tokenizer, prompt)
         end = end_of_text(steps, self.config.seq_len, len(tokens))
         sampler, cache = self._sampler(temperature, topp, seed), self.transformer.new_cache()
         return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, echo=True)

@@ -6,9 +6,12 @@ as the text `<0x41>` (newer files) or as the character itself (older ones), whic
 """
 
 import os
+import re
 import struct
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO, Self
@@ -20,14 +23,35 @@ UNK, BOS, EOS = 0, 1, 2
 FIRST_BYTE = 3
 
 
+@dataclass(frozen=True)
+class Roles:
+    """Which tokens are no plain text, and what they are for. The defaults are those of llama2.c's files."""
+
+    unknown: int = UNK  # what stands for a byte that no token has
+    bos: int | None = BOS
+    eos: int | None = EOS
+    stop: frozenset[int] = frozenset({BOS, EOS})  # what ends a text
+    control: frozenset[int] = frozenset({BOS, EOS})  # what is no text
+    byte_of: Mapping[int, int] | None = None  # token -> the byte that it stands for; None: the tokens themselves tell
+    user_defined: frozenset[int] = frozenset()  # what is found in a text before anything is joined, and joins nothing
+    adds_bos: bool = True  # does a text begin with BOS?
+    space_prefix: bool = True  # does a text get a leading space, which it loses again when it is decoded?
+    trims: bool = False  # does it lose it without BOS in front, too?
+
+
 class Tokenizer:
     """A vocabulary, and the rule that cuts a text into its tokens.
 
-    `tokens[i]` are the bytes of token i and `scores[i]` its rank in merging. Raises TokenizerError if there are not as
-    many scores as tokens, fewer than three tokens, or a score that is not finite.
+    `tokens[i]` are the bytes of token i and `scores[i]` its rank in merging; `roles` are those of llama2.c's files
+    where none are given. Raises TokenizerError if there are not as many scores as tokens, fewer than three tokens, or a
+    score that is not finite.
+
+    Tokenizers of other files have the same attributes and methods: `bos`, the token that `encode` puts in front (None:
+    there is none), `start`, that from which a text without a prompt begins, `eos`, `stop`, the tokens that end a text,
+    `special`, the tokens that are no text, by their names, and all that is public below.
     """
 
-    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float]) -> None:
+    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float], roles: Roles | None = None) -> None:
         if len(tokens) != len(scores) or len(tokens) <= EOS:
             got = f"{len(tokens)} tokens, {len(scores)} scores"
             raise TokenizerError(f"a vocabulary needs unknown, BOS and EOS, and a score for each token (got {got})")
@@ -35,11 +59,15 @@ class Tokenizer:
             if not isfinite(score):
                 raise TokenizerError(f"scores must be finite (token {i} has {score})")
         self.tokens, self.scores = list(tokens), list(scores)
-        self.byte_of = _byte_tokens(self.tokens)
+        self.roles = roles = Roles() if roles is None else roles
+        self.bos, self.start = (roles.bos if roles.adds_bos else None), roles.bos
+        self.eos, self.stop = roles.eos, roles.stop
+        self.special = {self.token_text(token).strip(): token for token in sorted(roles.control) if self.tokens[token]}
+        self.byte_of = dict(_byte_tokens(self.tokens) if roles.byte_of is None else roles.byte_of)
         self._token_of_byte = {byte: token for token, byte in self.byte_of.items()}
-        special = {UNK, BOS, EOS, *self.byte_of}
+        self._apart = {roles.unknown, *roles.control, *roles.user_defined, *self.byte_of}  # they join nothing
         # Of equal tokens the first is used. Special tokens and bytes are never found by their text.
-        self._ids = {t: i for i, t in reversed(list(enumerate(self.tokens))) if i not in special}
+        self._ids = {t: i for i, t in reversed(list(enumerate(self.tokens))) if i not in self._apart}
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], vocab_size: int | None = None) -> Self:
@@ -75,8 +103,44 @@ class Tokenizer:
         Raises PromptError if the text holds a lone surrogate, which no UTF-8 can encode.
         """
         check_unicode(text)
-        ids = self._encode(" " + text) if text else []
-        return [BOS] * bos + ids + [EOS] * eos
+        begin = [self.bos] if bos and self.bos is not None else []
+        return begin + self._encode_all(text) + ([self.eos] if eos and self.eos is not None else [])
+
+    def encode_special(self, text: str) -> list[int]:
+        """Token ids of a text in which the name of a special token means that token: what a chat template makes.
+
+        Nothing is put in front or behind: a template says itself where BOS and EOS are. What stands between two special
+        tokens is encoded as a text of its own. Raises what `encode` raises.
+        """
+        check_unicode(text)
+        ids: list[int] = []
+        for part in split_at(text, self._special_names):
+            ids += [self.special[part]] if part in self.special else self._encode_all(part)
+        return ids
+
+    @cached_property
+    def _special_names(self) -> "re.Pattern[str] | None":
+        return any_of(self.special)
+
+    @cached_property
+    def _user_defined(self) -> "re.Pattern[str] | None":
+        return any_of(self.token_text(token) for token in self.roles.user_defined)
+
+    @cached_property
+    def _user_defined_ids(self) -> dict[str, int]:
+        return {self.token_text(token): token for token in sorted(self.roles.user_defined, reverse=True)}
+
+    def _encode_all(self, text: str) -> list[int]:
+        """Token ids of a text: user-defined tokens first, then what is between them."""
+        if not text:
+            return []
+        text = " " + text if self.roles.space_prefix else text
+        if self._user_defined is None:
+            return self._encode(text)
+        ids: list[int] = []
+        for part in split_at(text, self._user_defined):
+            ids += [self._user_defined_ids[part]] if part in self._user_defined_ids else self._encode(part)
+        return ids
 
     def _encode(self, text: str) -> list[int]:
         return self._merge(self._characters(text))
@@ -89,7 +153,7 @@ class Tokenizer:
             if encoded in self._ids:
                 ids.append(self._ids[encoded])
             else:
-                ids += [self._token_of_byte.get(byte, UNK) for byte in encoded]
+                ids += [self._token_of_byte.get(byte, self.roles.unknown) for byte in encoded]
         return ids
 
     def _merge(self, ids: list[int]) -> list[int]:
@@ -106,7 +170,7 @@ class Tokenizer:
 
     def _joined(self, left: int, right: int) -> int | None:
         """The token whose text is that of two others, if there is one. Bytes and special tokens don't join."""
-        if min(left, right) <= EOS or left in self.byte_of or right in self.byte_of:
+        if left in self._apart or right in self._apart:
             return None
         return self._ids.get(self.tokens[left] + self.tokens[right])
 
@@ -117,25 +181,50 @@ class Tokenizer:
     def pieces(self, tokens: Iterable[int]) -> Iterator[str]:
         """The text of token ids, one piece for each, as soon as it is known.
 
-        BOS and EOS are no text; one leading space is dropped after BOS. Bytes wait until they complete a character, so
-        that a piece is never half of one; bytes that can't become a character turn into U+FFFD.
+        BOS, EOS and their like are no text; one leading space is dropped after BOS. Bytes wait until they complete a
+        character, so that a piece is never half of one; bytes that can't become a character turn into U+FFFD.
 
         Raises TokenizerError if an id is not in the vocabulary.
         """
         utf8 = getincrementaldecoder("utf-8")("replace")
-        previous = None
+        trims = begins = self.roles.trims  # begins: is the next text the first one?
         for token in tokens:
-            yield utf8.decode(self._text(token, previous))
-            previous = token
+            text = self._bytes(token)
+            yield utf8.decode(text[1:] if begins and text.startswith(b" ") else text)
+            begins = (token == self.start and self.roles.space_prefix) or (trims and begins and not text)
         yield utf8.decode(b"", final=True)
 
-    def _text(self, token: int, previous: int | None) -> bytes:
-        if not 0 <= token < len(self.tokens):
-            raise TokenizerError(f"token ids must be in 0..{len(self.tokens) - 1} (got {token})")
-        if token in (BOS, EOS):
+    def _bytes(self, token: int) -> bytes:
+        check_token(token, len(self.tokens))
+        if token in self.roles.control:
             return b""
-        text = bytes([self.byte_of[token]]) if token in self.byte_of else self.tokens[token]
-        return text[1:] if previous == BOS and text.startswith(b" ") else text
+        return bytes([self.byte_of[token]]) if token in self.byte_of else self.tokens[token]
+
+    def token_text(self, token: int) -> str:
+        """How a token is written in its vocabulary, with escapes where it is no text. Raises as `pieces` does."""
+        check_token(token, len(self.tokens))
+        return self.tokens[token].decode(errors="backslashreplace")
+
+    def fewest(self, text: str) -> int:
+        """So many tokens a text has at least, which is known before the work of cutting it."""
+        return len(text.encode()) // max(map(len, self.tokens))
+
+
+def any_of(names: Iterable[str]) -> "re.Pattern[str] | None":
+    """What finds any of the names, the longest where several begin; None for no names."""
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
+
+
+def split_at(text: str, names: "re.Pattern[str] | None") -> list[str]:
+    """The names that are found in a text, and what is between them. Nothing is empty."""
+    return [part for part in (names.split(text) if names else [text]) if part]
+
+
+def check_token(token: int, vocab_size: int) -> None:
+    """Raise TokenizerError if an id is not in the vocabulary."""
+    if not 0 <= token < vocab_size:
+        raise TokenizerError(f"token ids must be in 0..{vocab_size - 1} (got {token})")
 
 
 def check_unicode(text: str, what: str = "text") -> None:

@@ -18,6 +18,7 @@ TOKENIZER, FILES, MODELS = "fuzz/test_tokenizer.py::", "fuzz/test_checkpoint.py:
 BITS, ENGINE, UNIT = "fuzz/test_simd.py::", "unit/test_simd.py::", "unit/test_transformer.py::"
 PEERS, BENCH, BAD, CHAT = (f"unit/test_{name}.py::" for name in ("peer_bugs", "bench", "bad_input", "chat"))
 JUDGE, GENERATE = "meta/test_judge.py::", "unit/test_generate.py::"
+UNIT_TOKENIZER = "unit/test_tokenizer.py::"
 
 VERIFY = "unit/test_verify.py::"
 
@@ -191,6 +192,10 @@ TEXT = [
          {"if ids[i] != left or ids[j] != right:": "if ids[i] != left:"}),
         ("a join never meets its left neighbour", ENCODING,
          {"                self._push(heap, before[i], ids[before[i]], joined)": "                pass"}),
+        ("the last token joins what is behind it", ENCODING,
+         {"None if right == GONE else self._joined(left, right)": "self._joined(left, right)"}),
+        ("roles are not those that are given", UNIT_TOKENIZER + "test_other_files_have_other_ids[llama2_fast]",
+         {"super().__init__(tokens, scores, roles)": "super().__init__(tokens, scores)"}),
         ("the list is not mended on its left", ENCODING, {"            before[after[i]] = i\n": ""}),
         ("texts are cut at every space", ENCODING,
          {"if text[i - 1 : i + 1] not in self._neighbours:": 'if text[i] == " ":'}),
@@ -202,18 +207,18 @@ TEXT = [
         "llama2_ref/tokenizer.py",
         ("bytes are 3 and up in any vocabulary",
          PEERS + "test_b12_bytes_beyond_the_vocabulary_are_unknown[llama2_fast]",
-         {"self._token_of_byte.get(byte, UNK)": "FIRST_BYTE + byte"}),
+         {"self._token_of_byte.get(byte, self.roles.unknown)": "FIRST_BYTE + byte"}),
         ("of equal tokens the last counts", PEERS + "test_of_equal_tokens_the_first_counts[llama2_fast]",
          {"reversed(list(enumerate(self.tokens)))": "enumerate(self.tokens)"}),
         ("bytes join", PEERS + "test_bytes_do_not_join_and_special_tokens_are_not_found_by_their_text[llama2_fast]",
-         {" or left in self.byte_of or right in self.byte_of": ""}),
+         {"if left in self._apart or right in self._apart:": "if min(left, right) <= EOS:"}),
         ("no space is put in front of a text", TOKENIZER + "test_decoding_undoes_encoding",
-         {'self._encode(" " + text)': "self._encode(text)"}),
+         {'" " + text if self.roles.space_prefix else text': "text"}),
         ("each byte becomes text by itself", TOKENIZER + "test_bytes_are_joined_before_they_become_text",
-         {"yield utf8.decode(self._text(token, previous))":
-          'yield self._text(token, previous).decode(errors="replace")'}),
+         {"yield utf8.decode(text[1:] if begins and text.startswith(b\" \") else text)":
+          'yield (text[1:] if begins and text.startswith(b" ") else text).decode(errors="replace")'}),
         ("every token loses its leading space", TOKENIZER + "test_decoding_undoes_encoding",
-         {"if previous == BOS and text.startswith": "if text.startswith"}),
+         {"if begins and text.startswith": "if text.startswith"}),
         ("scores and lengths are swapped in a file", TOKENIZER + "test_files_are_read_as_they_were_written",
          {'score, length = struct.unpack_from("<fi", data, offset)':
           'length, score = struct.unpack_from("<if", data, offset)'}),
@@ -227,7 +232,7 @@ TEXT = [
     *of(
         "llama2_ref/generate.py",
         ("EOS is text like any other", GENERATE + "test_bos_and_eos_end_a_text[llama2_fast-2]",
-         {"while token not in (BOS, EOS):": "while token != BOS:"}),
+         {"while token not in self._stop:": "while token != 1:"}),
         ("steps are counted without BOS", GENERATE + "test_steps_are_positions[llama2_fast-5-6]",
          {"if len(self.tokens) > self._end:": "if len(self.tokens) > self._end + 1:"}),
     ),
@@ -237,7 +242,7 @@ TEXT = [
          {"bos=False, eos=True": "bos=False"}),
         ("no EOS stands between an answer and the next question",
          CHAT + "test_turns_are_stripped_and_the_system_message_is_said_once[llama2_fast]",
-         {"[*self._last.tokens, EOS]": "[*self._last.tokens]"}),
+         {'self._last.tokens + self._tokenizer.encode("", bos=False, eos=True)': "self._last.tokens"}),
     ),
     *of(
         "llama2_fast/model.py",
