@@ -20,7 +20,7 @@ from .errors import (
     TokenizerError,
 )
 from .generate import TextStream
-from .model import Model, find_model, load
+from .model import Model, find_model, load, read_model
 from .quantize import quantize_weights
 from .sampler import Sampler
 from .tokenizer import Tokenizer
@@ -59,5 +59,6 @@ __all__ = [
     "load",
     "quantize_weights",
     "read_checkpoint",
+    "read_model",
     "write_checkpoint",
 ]

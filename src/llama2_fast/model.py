@@ -1,14 +1,16 @@
 """A checkpoint and its tokenizer in one object that makes text. As llama2_ref.model, from this package's parts."""
 
+from llama2_ref._model_file import ModelFile, is_foreign, open_model
 from llama2_ref.checkpoint import FilePath
-from llama2_ref.model import BUNDLED, Model, find_model, find_tokenizer
+from llama2_ref.model import BUNDLED, Model, find_model, of_checkpoint, read_tokenizer
 
+from ._decode import decode
 from .checkpoint import read_checkpoint
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 
-__all__ = ["Model", "find_model", "load"]
+__all__ = ["Model", "find_model", "load", "read_model"]
 
 
 def load(
@@ -19,12 +21,17 @@ def load(
     threads: int | None = None,
     backend: str | None = None,
 ) -> Model:
-    """The model in a llama2.c checkpoint, and the tokenizer beside it. As llama2_ref.load.
+    """The model in a checkpoint of llama2.c, a GGUF file or a folder, with its tokenizer. As llama2_ref.load.
 
     `threads` and `backend` are those of Transformer.
     """
     path = BUNDLED if checkpoint is None else checkpoint
-    config, weights = read_checkpoint(path)
-    vocabulary = find_tokenizer(path, config.vocab_size) if tokenizer is None else tokenizer
-    words = Tokenizer.read(vocabulary, config.vocab_size)
-    return Model(words, Transformer(config, weights, threads=threads, backend=backend, quantize=quantize), Sampler)
+    file = read_model(path)
+    words = read_tokenizer(file, tokenizer, Tokenizer)
+    transformer = Transformer(file.config, file.weights, threads=threads, backend=backend, quantize=quantize)
+    return Model(words, transformer, Sampler, description=file.describe(path), notes=file.notes)
+
+
+def read_model(path: FilePath) -> ModelFile:
+    """Sizes and weights of a model, and what comes with them. As llama2_ref.read_model, with arrays."""
+    return open_model(path, decode) if is_foreign(path) else of_checkpoint(path, *read_checkpoint(path), Tokenizer)

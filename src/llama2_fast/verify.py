@@ -18,9 +18,9 @@ import numpy as np
 
 from llama2_ref._files import write_whole
 from llama2_ref.checkpoint import FilePath
-from llama2_ref.cli import UsageError, _describe, _files, _prompt, _say
-from llama2_ref.model import BUNDLED, find_tokenizer
-from llama2_ref.quantize import LARGEST_GROUP, LAYERED, map_matrices
+from llama2_ref.cli import UsageError, _files, _prompt, _say
+from llama2_ref.model import BUNDLED, read_tokenizer
+from llama2_ref.quantize import LARGEST_GROUP, LAYERED, check_quantizable
 from llama2_ref.tokenizer import BOS
 from llama2_ref.transformer import check_tokens
 
@@ -30,12 +30,12 @@ from ._peer_logits import Findings, Parting, Position, check_rows, compare_logit
 from ._threads import available_cores
 from ._verdict import plot, text
 from .bench import _check_outputs, _processor, _suffix
-from .checkpoint import read_checkpoint
 from .errors import Llama2Error, PromptError
-from .quantize import dequantize_int8, quantize_weights
+from .model import read_model
+from .quantize import quantize_weights
 from .tokenizer import Tokenizer
 from .transformer import Transformer
-from .weights import Int8Matrix, Weights
+from .weights import BFloat16Matrix, Int8Matrix, IntegerMatrix, Weights
 
 HELP = "prove that this program computes rightly here, or find what does not; compare with another program's logits"
 EXAMPLES = """\
@@ -104,7 +104,8 @@ class _Task:
         self.args = args
         checkpoint, self._tokenizer = _files(args)
         self.path: FilePath = BUNDLED if checkpoint is None else checkpoint
-        self.config, self._weights = read_checkpoint(self.path)
+        self._file = read_model(self.path)
+        self.config, self._weights = self._file.config, self._file.weights
         self.engines, self.kinds = _engines(args.backend), self._kinds()
         given = self._given()
         self.logits = None if args.logits is None else read_logits(args.logits, self.config.vocab_size)
@@ -121,9 +122,9 @@ class _Task:
     def _kinds(self) -> list[str]:
         """Which weights are checked: those of the file, and of the bundled model, which are int8, float32 ones too."""
         asked = self.args.quantize
-        own = "int8" if any(isinstance(m, Int8Matrix) for m in _matrices(self._weights)) else "float32"
-        if own == "int8" and asked in LARGEST_GROUP:
-            raise UsageError(f"weights must be float32 to be quantized ({Path(self.path).name} holds int8 already)")
+        own = _kind(self._weights)
+        if asked in LARGEST_GROUP:
+            check_quantizable(self._weights, asked)
         if asked is None and self.path == BUNDLED and self.args.logits is None:
             return list(dict.fromkeys((own, "float32")))
         return [own if asked in (None, "none") else asked]
@@ -132,7 +133,7 @@ class _Task:
         """The weights of a kind, made of those of the file if they are another."""
         if kind in LARGEST_GROUP and kind == self.args.quantize:
             return quantize_weights(self._weights, kind)
-        return map_matrices(self._weights, _expanded) if kind == "float32" else self._weights
+        return quantize_weights(self._weights, kind) if kind == "float32" else self._weights
 
     def _given(self) -> list[int] | None:
         """The tokens that the user names, if any."""
@@ -149,10 +150,9 @@ class _Task:
             check_tokens(self.config, given, 0)
         return given
 
-    def vocabulary(self) -> Tokenizer:
+    def vocabulary(self) -> Any:
         """The tokenizer of the model."""
-        size = self.config.vocab_size
-        return Tokenizer.read(self._tokenizer or find_tokenizer(self.path, size), size)
+        return read_tokenizer(self._file, self._tokenizer, Tokenizer)
 
     def _steps(self) -> int:
         asked, room = self.args.steps, self.config.seq_len
@@ -185,7 +185,7 @@ class _Task:
 
         machine = {"system": platform.platform(), "processor": _processor(), "cores": available_cores()}
         versions = {"llama2_fast": __version__, "python": platform.python_version(), "numpy": np.__version__}
-        model = {"name": Path(self.path).name, "text": _describe(self.path), "config": vars(self.config)}
+        model = {"name": Path(self.path).name, "text": self._file.describe(self.path), "config": asdict(self.config)}
         settings = {
             "quantize": self.args.quantize,
             "threads": self.args.threads,
@@ -287,12 +287,18 @@ def _matrices(weights: Weights) -> list[Any]:
 
 def _size(weights: Weights) -> int:
     """How many numbers there are in them."""
-    return sum(int(np.size(m.q if isinstance(m, Int8Matrix) else m)) for m in _matrices(weights))
+    return sum(int(np.prod(np.shape(m.q if isinstance(m, IntegerMatrix) else m))) for m in _matrices(weights))
 
 
-def _expanded(matrix: Any) -> Any:
-    """A matrix of float32 numbers: those that integers stand for."""
-    return dequantize_int8(matrix.q, matrix.scale) if isinstance(matrix, Int8Matrix) else matrix
+def _kind(weights: Weights) -> str:
+    """What a file holds: "float32" or "int8", else "stored": whatever another program's does."""
+    kinds = {type(matrix) if isinstance(matrix, IntegerMatrix) else _dtype(matrix) for matrix in _matrices(weights)}
+    known = {np.dtype(np.float32): "float32", Int8Matrix: "int8"}
+    return known.get(kinds.pop(), "stored") if len(kinds) == 1 else "stored"
+
+
+def _dtype(matrix: Any) -> Any:
+    return BFloat16Matrix if isinstance(matrix, BFloat16Matrix) else matrix.dtype
 
 
 def _blas() -> str:

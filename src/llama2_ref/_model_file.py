@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ._files import is_file
+from ._format import ROPE_TABLES, Header
 from .checkpoint import FilePath
 from .config import Config
 from .weights import Weights
@@ -20,9 +21,23 @@ class ModelFile:
     config: Config
     weights: Weights
     format: str  # for the line that describes a model, as "GGUF version 3, Q8_0"
-    tokenizer: Callable[[], Any] | None = None  # makes the one that it brings; None: one lies beside it, as llama2.c's
+    tokenizer: Callable[[], Any]  # reads the one that belongs to it
     chat_template: str | None = None  # Jinja
     notes: tuple[str, ...] = ()  # what the user should know, a line each
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learned: shared ones count once."""
+        shapes = Header(1, self.config, self.weights.shared_classifier).shapes()
+        return sum(copies * rows * cols for name, (copies, rows, cols) in shapes.items() if name != ROPE_TABLES)
+
+    def describe(self, path: FilePath) -> str:
+        """A line that tells what it is."""
+        c = self.config
+        parts = [f"{Path(path).resolve().name}: {self.parameters:,} parameters", self.format]
+        names = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
+        parts += [f"{name} {getattr(c, name)}" for name in names]
+        return ", ".join([*parts, *(["shared classifier"] if self.weights.shared_classifier else [])])
 
 
 def is_foreign(path: FilePath) -> bool:
@@ -41,7 +56,7 @@ def is_gguf(path: FilePath) -> bool:
 def open_model(path: FilePath, decode: Decode) -> ModelFile:
     """What a folder of Hugging Face or Meta, or a GGUF file, holds. See `is_foreign`.
 
-    Raises CheckpointError, ConfigError or TokenizerError if it is damaged, or holds another kind of model.
+    Raises CheckpointError if it is damaged or holds another kind of model.
     """
     if is_gguf(path):
         from ._gguf import read_file

@@ -8,17 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
-from ._format import Header
 from ._hub import NAMES
+from ._model_file import is_foreign
 from .checkpoint import FilePath, map_checkpoint
 from .errors import CheckpointError, Llama2Error, PromptError
 from .generate import TextStream, check_text
-from .model import BUNDLED, find_model, find_tokenizer
-from .quantize import LARGEST_GROUP
+from .model import BUNDLED, find_model, find_tokenizer, read_tokenizer
+from .quantize import KINDS
 
 VERBS = {
     "generate": "continue a prompt (the default verb)",
@@ -201,8 +200,8 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
     parser.add_argument("-n", "--steps", type=int, metavar="N", help=steps)
     parser.add_argument("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: instead of the verb")
     parser.add_argument("-y", "--system", metavar="TEXT", help="chat: the system message")
-    integers = "make integers of float32 weights when reading"
-    parser.add_argument("--quantize", choices=tuple(LARGEST_GROUP), help=integers)
+    integers = "make such numbers of the weights when reading"
+    parser.add_argument("--quantize", choices=KINDS, help=integers)
     if "threads" in inspect.signature(llama2.load).parameters:
         parser.add_argument("--threads", type=int, metavar="N", help="default: one on each core")
         engines = "default: compiled kernels (simd) where numba is installed, else numpy"
@@ -215,8 +214,9 @@ def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
     knobs = {name: getattr(args, name, None) for name in ("threads", "backend")}
     knobs = {name: value for name, value in knobs.items() if value is not None}
     model = llama2.load(checkpoint, tokenizer, args.quantize, **knobs)
-    description = _describe(BUNDLED if checkpoint is None else checkpoint)
-    _say(f"{description}, as {args.quantize}" if args.quantize else description)
+    _say(f"{model.description}, as {args.quantize}" if args.quantize else model.description)
+    for note in model.notes:
+        _say(f"note: {note}")
     return model
 
 
@@ -317,16 +317,22 @@ def _questions(first: str | None) -> Iterator[str]:
 def _info(llama2: ModuleType, args: argparse.Namespace) -> None:
     checkpoint, tokenizer = _files(args)
     path = BUNDLED if checkpoint is None else checkpoint
-    header, _ = map_checkpoint(path)
-    config = header.config
-    print(_describe(path))
-    for name, value in vars(config).items():
+    file = llama2.read_model(path)
+    print(file.describe(path))
+    for name, value in vars(file.config).items():
         print(f"{name:<18} {value}")
+    cache = 8 * file.config.n_layers * file.config.kv_dim * file.config.seq_len
+    print(f"{'cache':<18} {cache:,} bytes for the whole context")
+    for note in file.notes:
+        print(f"{'note':<18} {note}")
+    if is_foreign(path):
+        print(f"{'chat template':<18} {'its own' if file.chat_template else 'none: that of Llama 2'}")
+        return
+    header, _ = map_checkpoint(path)
     print(f"{'group_size':<18} {header.group_size or 'none: float32 weights'}")
     print(f"{'file size':<18} {header.file_bytes():,} bytes")
-    print(f"{'cache':<18} {8 * config.n_layers * config.kv_dim * config.seq_len:,} bytes for the whole context")
     try:
-        print(f"{'tokenizer':<18} {tokenizer or find_tokenizer(path, config.vocab_size)}")
+        print(f"{'tokenizer':<18} {tokenizer or find_tokenizer(path, file.config.vocab_size)}")
     except Llama2Error:
         print(f"{'tokenizer':<18} none beside it")
 
@@ -347,9 +353,8 @@ def _tokenizer(llama2: ModuleType, checkpoint: FilePath | None, path: FilePath |
     """The tokenizer of a checkpoint; or, where only the tokenizer is named, that one, whatever its size."""
     if checkpoint is None and path is not None:
         return llama2.Tokenizer.read(path)
-    source = BUNDLED if checkpoint is None else checkpoint
-    vocab_size = map_checkpoint(source)[0].config.vocab_size
-    return llama2.Tokenizer.read(path or find_tokenizer(source, vocab_size), vocab_size)
+    file = llama2.read_model(BUNDLED if checkpoint is None else checkpoint)
+    return read_tokenizer(file, path, llama2.Tokenizer)
 
 
 def _quantize(llama2: ModuleType, args: argparse.Namespace) -> None:
@@ -388,21 +393,6 @@ def _write(pieces: Iterable[str]) -> None:
 def _without_controls(text: str) -> str:
     """Characters that could drive a terminal become U+FFFD; lines and tabs stay."""
     return "".join("\ufffd" if (c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" else c for c in text)
-
-
-def _describe(path: str | os.PathLike[str]) -> str:
-    header, _ = map_checkpoint(path)
-    c = header.config
-    weights = f"int8 in groups of {header.group_size}" if header.version == 2 else "float32"
-    return (
-        f"{Path(path).name}: {_parameters(header):,} parameters, {weights}, version {header.version}, dim {c.dim}, "
-        f"hidden_dim {c.hidden_dim}, n_layers {c.n_layers}, n_heads {c.n_heads}, n_kv_heads {c.n_kv_heads}, "
-        f"vocab_size {c.vocab_size}, seq_len {c.seq_len}{', shared classifier' if header.shared_classifier else ''}"
-    )
-
-
-def _parameters(header: Header) -> int:
-    return sum(copies * rows * cols for name, (copies, rows, cols) in header.shapes().items() if name != "rope_tables")
 
 
 def _say_rates(stream: TextStream) -> None:

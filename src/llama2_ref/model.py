@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ._decode import decode
 from ._files import is_file
 from ._hub import BUNDLED, find_model
+from ._model_file import ModelFile, is_foreign, open_model
 from .chat import Conversation, Message, encode_chat
-from .checkpoint import FilePath, read_checkpoint
+from .checkpoint import FilePath, map_checkpoint, read_checkpoint
 from .config import Config
 from .errors import TokenizerError
 from .generate import TextStream, check_room, check_text, encode_prompt, end_of_text
@@ -15,15 +17,25 @@ from .quantize import quantize_weights
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer
+from .weights import Weights
 
-__all__ = ["BUNDLED", "Model", "find_model", "find_tokenizer", "load"]
+__all__ = ["BUNDLED", "Model", "find_model", "find_tokenizer", "load", "read_model"]
 
 
 class Model:
     """Everything that is needed to make text. `load` makes one."""
 
-    def __init__(self, tokenizer: Tokenizer, transformer: Any, sampler: type[Sampler] = Sampler) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        transformer: Any,
+        sampler: type[Sampler] = Sampler,
+        *,
+        description: str = "",
+        notes: Sequence[str] = (),
+    ) -> None:
         self.config: Config = transformer.config
+        self.description, self.notes = description, notes  # of the file, a line each
         self.tokenizer, self.transformer, self._sampler = tokenizer, transformer, sampler
 
     def generate(
@@ -67,20 +79,48 @@ class Model:
 
 
 def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, quantize: str | None = None) -> Model:
-    """The model in a llama2.c checkpoint, and the tokenizer beside it; the bundled model where there is no path.
+    """The model in a checkpoint of llama2.c, a GGUF file or a folder, with its tokenizer; without a path, the bundled.
 
-    Beside `checkpoint` this means `tok<vocab_size>.bin`, else `tokenizer.bin`, in the same folder.
+    A folder holds Hugging Face's config.json and safetensors, or Meta's params.json and consolidated.*.pth. It brings a
+    tokenizer, and so does a GGUF file. Beside a checkpoint lies `tok<vocab_size>.bin`, else `tokenizer.bin`.
 
-    `quantize` makes int8 or int4 numbers of float32 weights, as `quantize_weights`.
+    `quantize` makes "int8", "int4" or "float32" numbers of the weights, as `quantize_weights`.
 
     Raises CheckpointError or TokenizerError if a file is missing, damaged, or does not fit the other one,
-    and what `quantize_weights` raises.
+    MissingExtraError if it takes a package that is not installed, and what `quantize_weights` raises.
     """
     path = BUNDLED if checkpoint is None else checkpoint
-    config, weights = read_checkpoint(path)
-    vocabulary = find_tokenizer(path, config.vocab_size) if tokenizer is None else tokenizer
-    words = Tokenizer.read(vocabulary, config.vocab_size)
-    return Model(words, Transformer(config, quantize_weights(weights, quantize) if quantize else weights))
+    file = read_model(path)
+    words = read_tokenizer(file, tokenizer, Tokenizer)
+    transformer = Transformer(file.config, quantize_weights(file.weights, quantize) if quantize else file.weights)
+    return Model(words, transformer, description=file.describe(path), notes=file.notes)
+
+
+def read_model(path: FilePath) -> ModelFile:
+    """Sizes and weights of a model, and what comes with them, whichever program wrote it. As `load`."""
+    return open_model(path, decode) if is_foreign(path) else of_checkpoint(path, *read_checkpoint(path), Tokenizer)
+
+
+def of_checkpoint(path: FilePath, config: Config, weights: Weights, tokenizer: type[Tokenizer]) -> ModelFile:
+    """What a checkpoint of llama2.c holds, and the tokenizer beside it."""
+    header, _ = map_checkpoint(path)
+    kind = f"int8 in groups of {header.group_size}" if header.version == 2 else "float32"
+
+    def words() -> Tokenizer:
+        return tokenizer.read(find_tokenizer(path, config.vocab_size), config.vocab_size)
+
+    return ModelFile(config, weights, f"{kind}, version {header.version}", words)
+
+
+def read_tokenizer(file: ModelFile, path: FilePath | None, tokenizer: type[Tokenizer]) -> Any:
+    """The tokenizer that belongs to a model, or the one at `path`: a tokenizer.bin, or a folder of Hugging Face."""
+    if path is None:
+        return file.tokenizer()
+    if Path(path).is_dir():
+        from ._tokenizers import read_folder
+
+        return read_folder(path, file.config.vocab_size)
+    return tokenizer.read(path, file.config.vocab_size)
 
 
 def find_tokenizer(checkpoint: FilePath, vocab_size: int) -> Path:
