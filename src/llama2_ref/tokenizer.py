@@ -9,7 +9,7 @@ import os
 import re
 import struct
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -186,13 +186,7 @@ class Tokenizer:
 
         Raises TokenizerError if an id is not in the vocabulary.
         """
-        utf8 = getincrementaldecoder("utf-8")("replace")
-        trims = begins = self.roles.trims  # begins: is the next text the first one?
-        for token in tokens:
-            text = self._bytes(token)
-            yield utf8.decode(text[1:] if begins and text.startswith(b" ") else text)
-            begins = (token == self.start and self.roles.space_prefix) or (trims and begins and not text)
-        yield utf8.decode(b"", final=True)
+        return join_bytes(tokens, self._bytes, self.roles)
 
     def _bytes(self, token: int) -> bytes:
         check_token(token, len(self.tokens))
@@ -208,6 +202,17 @@ class Tokenizer:
     def fewest(self, text: str) -> int:
         """So many tokens a text has at least, which is known before the work of cutting it."""
         return len(text.encode()) // max(map(len, self.tokens))
+
+
+def join_bytes(tokens: Iterable[int], bytes_of: Callable[[int], bytes], roles: Roles) -> Iterator[str]:
+    """The text of tokens that are bytes, one piece for each, as `Tokenizer.pieces` does it."""
+    utf8 = getincrementaldecoder("utf-8")("replace")
+    begins = roles.trims  # does a leading space of the next text go?
+    for token in tokens:
+        text = bytes_of(token)
+        yield utf8.decode(text[1:] if begins and text.startswith(b" ") else text)
+        begins = (token == roles.bos and roles.space_prefix) or (roles.trims and begins and not text)
+    yield utf8.decode(b"", final=True)
 
 
 def any_of(names: Iterable[str]) -> "re.Pattern[str] | None":
