@@ -3,12 +3,17 @@
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import llama2_ref
+from llama2_ref._gguf import NAMES, NORMS, read_file
 from llama2_ref._gguf_container import KINDS, NUMBERS
+from llama2_ref._model_file import ModelFile
 
 TYPES = {letter: number for number, letter in NUMBERS.items()} | {"?": 7, "s": 8}  # as struct has them, and strings
 KIND_NUMBERS = {name: number for number, (name, _, _) in KINDS.items()}
@@ -141,3 +146,45 @@ SCALES = {"Q8_0": (0,), "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 
 SCALES |= {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "IQ4_NL": (0,), "IQ4_XS": (0,)}
 LARGEST = {"Q8_0": 2**-11, "Q4_0": 2**-7, "Q4_1": 2**-8, "Q5_0": 2**-8, "Q5_1": 2**-9, "Q2_K": 2**-9, "Q3_K": 2**-10}
 LARGEST |= {"Q4_K": 2**-13, "Q5_K": 2**-14, "Q6_K": 2**-16, "IQ4_NL": 2**-11, "IQ4_XS": 2**-15}
+
+
+# -------------------------------------------------------------------------------------------------------- what is read
+
+
+def opened(llama2: ModuleType, path: Path) -> ModelFile:
+    """As the package itself opens it."""
+    return read_file(path, import_module(f"{llama2.__name__}._decode").decode)
+
+
+def numbers(matrix: Any) -> np.ndarray:
+    """A matrix of any kind as float32 numbers: (rows, cols)."""
+    if hasattr(matrix, "q"):
+        q, scale = (np.asarray([list(row) for row in part], np.float32) for part in (matrix.q, matrix.scale))
+        wide = q.reshape(*scale.shape, -1) * scale[..., None]
+        if hasattr(matrix, "offset"):
+            wide += np.asarray([list(row) for row in matrix.offset], np.float32)[..., None]
+        return wide.reshape(q.shape)
+    if hasattr(matrix, "bits"):
+        return (np.asarray(matrix.bits).astype(np.uint32) << 16).view(np.float32)
+    return np.asarray([list(row) for row in matrix], np.float32)
+
+
+def by_name(weights: Any) -> dict[str, np.ndarray]:
+    """Every tensor under its name in a file."""
+    found = {
+        f"blk.{layer}.{name}.weight": numbers(matrix)
+        for field, name in NAMES.items()
+        for layer, matrix in enumerate(getattr(weights, field))
+    }
+    for field, name in NORMS.items():
+        rows = numbers(getattr(weights, field))
+        found |= {f"blk.{layer}.{name}.weight": row for layer, row in enumerate(rows)}
+    found |= {"token_embd.weight": numbers(weights.token_embedding_table), "output.weight": numbers(weights.wcls)}
+    return found | {"output_norm.weight": np.asarray(weights.rms_final_weight, np.float32)}
+
+
+def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, values in wanted.items():
+        assert found[name].shape == values.shape, name
+        assert np.array_equal(found[name], values), name

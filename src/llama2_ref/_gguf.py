@@ -136,10 +136,10 @@ def _shortest(value: float) -> float:
     if not isfinite(value):
         return value
     texts = (float(f"{value:.{digits}g}") for digits in range(1, 10))
-    return next((near for near in texts if _float32(near) == _float32(value)), value)
+    return next((near for near in texts if float32_bytes(near) == float32_bytes(value)), value)
 
 
-def _float32(value: float) -> bytes:
+def float32_bytes(value: float) -> bytes:
     try:
         return struct.pack("<f", value)
     except OverflowError:
@@ -194,7 +194,10 @@ def _shape(container: Container, name: str) -> tuple[int, int]:
 
 def _weights(container: Container, config: Config, matrix: Callable[[str, Tensor], Any]) -> Weights:
     """All tensors, after their names and shapes are those of the config."""
-    shapes = _shapes(config, len(container.tensors))
+    if config.n_layers > len(container.tensors):  # before anything is made of so many
+        got = f"got {config.n_layers}, and {len(container.tensors)} tensors"
+        raise CheckpointError(f"llama.block_count must be that of the tensors ({got})")
+    shapes = shapes_of(config)
     _check_names(container, shapes)
     tensors = {name: container.tensors[name] for name in shapes if name in container.tensors}
     layers = range(config.n_layers)
@@ -211,13 +214,9 @@ def _weights(container: Container, config: Config, matrix: Callable[[str, Tensor
     return Weights(**fields)
 
 
-def _shapes(config: Config, tensors: int) -> dict[str, tuple[int, ...]]:
+def shapes_of(config: Config) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every tensor that a model of these sizes may have, in the order of llama.cpp's own files."""
     c = config
-    if c.n_layers > tensors:  # before anything is made of so many
-        raise CheckpointError(
-            f"llama.block_count must be that of the tensors (got {c.n_layers}, and {tensors} tensors)"
-        )
     shapes: dict[str, tuple[int, ...]] = {f"{EMBEDDING}.weight": (c.vocab_size, c.dim)}
     of_layer = {
         "attn_norm": (c.dim,), "ffn_down": (c.dim, c.hidden_dim), "ffn_gate": (c.hidden_dim, c.dim),
@@ -270,7 +269,7 @@ def _matrix(name: str, tensor: Tensor, decode: Decode) -> Any:
 
 def _to_int8(name: str, tensor: Tensor) -> memoryview:
     """A matrix of a kind that only the gguf package knows, as Q8_0, some rows at a time."""
-    np, gguf = _import_gguf(tensor.kind)
+    np, gguf = import_gguf(f"to read {tensor.kind} numbers")
     rows, cols = tensor.shape
     kind = getattr(gguf.GGMLQuantizationType, tensor.kind, tensor.kind)
     data = np.frombuffer(tensor.data, np.uint8).reshape(rows, -1)
@@ -293,12 +292,12 @@ def _to_int8(name: str, tensor: Tensor) -> memoryview:
     return memoryview(found.reshape(-1))
 
 
-def _import_gguf(kind: str) -> tuple[Any, Any]:
-    """numpy, and the functions of the gguf package."""
+def import_gguf(purpose: str) -> tuple[Any, Any]:
+    """numpy, and the gguf package. Raises MissingExtraError without them."""
     try:
         import gguf
         import numpy as np
     except ImportError:
-        rule = f"the gguf package must be installed to read {kind} numbers"
+        rule = f"the gguf package must be installed {purpose}"
         raise MissingExtraError(f"{rule}: pip install 'llama2-twins[gguf]'") from None
     return np, gguf

@@ -59,6 +59,7 @@ class Container:
 
     version: int
     metadata: dict[str, Any]  # numbers, bools, strings, and lists of those
+    types: dict[str, tuple[int, int]]  # of an entry, and of what is in its array
     tensors: dict[str, Tensor]
 
 
@@ -91,12 +92,12 @@ def parse(file: memoryview) -> Container:
     version = _version(walk)
     tensor_count, entry_count = walk.number("Q", "its number of tensors"), walk.number("Q", "its number of entries")
     walk.check_count(entry_count, ENTRY_LEAST, "entries")
-    metadata = _metadata(walk, entry_count)
+    metadata, types = _metadata(walk, entry_count)
     walk.check_count(tensor_count, TENSOR_LEAST, "tensors")
     listed = _tensor_list(walk, tensor_count)
     alignment = _alignment(metadata)
     data = file[min(-(-walk.place // alignment) * alignment, len(file)) :]
-    return Container(version, metadata, _tensors(data, listed, alignment))
+    return Container(version, metadata, types, _tensors(data, listed, alignment))
 
 
 class _Walk:
@@ -145,27 +146,30 @@ def _version(walk: _Walk) -> int:
     raise CheckpointError(f"version of a GGUF file must be 2 or 3 (got {version}): convert it with a newer program")
 
 
-def _metadata(walk: _Walk, count: int) -> dict[str, Any]:
+def _metadata(walk: _Walk, count: int) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """Values and types of all entries."""
     metadata: dict[str, Any] = {}
+    types: dict[str, tuple[int, int]] = {}
     for i in range(count):
         key = walk.string(f"the key of entry {i}")
         what = f"metadata {shown(key)}"
         if key in metadata:
             raise CheckpointError(f"{what} must be there once (it comes twice)")
-        metadata[key] = _value(walk, walk.number("I", what), what)
-    return metadata
+        kind = walk.number("I", what)
+        item = walk.number("I", what) if kind == ARRAY else kind
+        types[key] = kind, item
+        metadata[key] = _array(walk, item, what) if kind == ARRAY else _value(walk, kind, what)
+    return metadata, types
 
 
 def _value(walk: _Walk, kind: int, what: str) -> Any:
     """The next value of a kind."""
-    if kind == STRING:
-        return walk.string(what)
-    if kind == ARRAY:
-        return _array(walk, walk.number("I", what), walk.number("Q", what), what)
-    return _numbers(walk, kind, 1, what)[0]
+    return walk.string(what) if kind == STRING else _numbers(walk, kind, 1, what)[0]
 
 
-def _array(walk: _Walk, kind: int, count: int, what: str) -> list[Any]:
+def _array(walk: _Walk, kind: int, what: str) -> list[Any]:
+    """The next values of a kind: as many as are told."""
+    count = walk.number("Q", what)
     if kind == ARRAY:
         raise CheckpointError(f"{what} must not be an array of arrays (llama.cpp takes none, either)")
     if kind == STRING:

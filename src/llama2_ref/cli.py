@@ -25,6 +25,7 @@ VERBS = {
     "info": "tell what is in a checkpoint",
     "tokenize": "show how a text is cut into tokens",
     "quantize": "write a checkpoint again with int8 weights (llama2.c version 2)",
+    "convert": "write a model again in another format",
 }
 EXAMPLES = {  # the help of the program shows them all, that of a verb its own
     "generate": """\
@@ -45,6 +46,9 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
 """,
     "quantize": """\
   {prog} quantize stories15M.bin stories15M.q8.bin      a quarter of the size
+""",
+    "convert": """\
+  {prog} convert stories15M.bin stories15M.gguf         for llama.cpp, with its tokenizer (extra gguf)
 """,
 }
 # Verbs that only a package with a module of that name has: HELP, EXAMPLES, add_arguments, and run, which may return an
@@ -177,6 +181,7 @@ def _parser(llama2: ModuleType, prog: str, tools: dict[str, ModuleType]) -> Pars
         _add_sampling(add[name], llama2)
     add["quantize"].add_argument("checkpoint", metavar="CHECKPOINT", help="version 0 or 1")
     add["quantize"].add_argument("output", metavar="OUTPUT", help="the file to write")
+    _add_conversion(add["convert"])
     return parser
 
 
@@ -206,6 +211,17 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
         parser.add_argument("--threads", type=int, metavar="N", help="default: one on each core")
         engines = "default: compiled kernels (simd) where numba is installed, else numpy"
         parser.add_argument("--backend", choices=("auto", "numpy", "simd"), help=engines)
+
+
+def _add_conversion(parser: Parser) -> None:
+    parser.add_argument("checkpoint", metavar="MODEL", help="a file or folder of any format that can be read")
+    parser.add_argument("output", metavar="OUTPUT", help="the file, or the new folder, to write")
+    formats = "default: gguf for .gguf, llama2c for .bin, else a folder of Hugging Face (safetensors)"
+    parser.add_argument("--to", metavar="FORMAT", help=formats)
+    parser.add_argument("--type", metavar="TYPE", help="gguf: f32 (the default), q8_0 or q4_0")
+    versions = "llama2c: 0, which llama2.c's run reads, 1 (the default), or 2, which its runq reads"
+    parser.add_argument("--version", dest="format_version", type=int, metavar="N", help=versions)
+    parser.add_argument("-z", "--tokenizer", metavar="FILE", help="gguf: a tokenizer.bin; default: the model's own")
 
 
 def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
@@ -372,7 +388,23 @@ def _quantize(llama2: ModuleType, args: argparse.Namespace) -> None:
     _say(f"{args.output}: {after:,} bytes, {after / before:.0%} of {args.checkpoint}")
 
 
-RUN = {"generate": _generate, "chat": _chat, "info": _info, "tokenize": _tokenize, "quantize": _quantize}
+def _convert(llama2: ModuleType, args: argparse.Namespace) -> None:
+    convert = import_module(f"{llama2.__name__}.convert").convert
+    how = args.to, args.type, args.format_version, args.tokenizer
+    try:
+        notes = convert(args.checkpoint, args.output, *how, progress=_say_progress)
+    except KeyboardInterrupt:
+        _say("interrupted: nothing is written")
+        raise
+    for note in notes:
+        _say(f"note: {note}")
+    output = Path(args.output)
+    files = output.iterdir() if output.is_dir() else [output]
+    _say(f"{output}: {sum(file.stat().st_size for file in files):,} bytes")
+
+
+RUN = {"generate": _generate, "chat": _chat, "info": _info, "tokenize": _tokenize}
+RUN |= {"quantize": _quantize, "convert": _convert}
 
 
 # --------------------------------------------------------------------------------------------------------------- output

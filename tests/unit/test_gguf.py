@@ -4,7 +4,6 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,22 +13,28 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from gguf_bytes import KIND_NUMBERS, SCALES, Of, Raw, config_entries, gguf_of, model_tensors, random_blocks
+from gguf_bytes import (
+    KIND_NUMBERS,
+    SCALES,
+    Of,
+    Raw,
+    assert_equal,
+    by_name,
+    config_entries,
+    gguf_of,
+    model_tensors,
+    numbers,
+    opened,
+    random_blocks,
+)
 from llama2_fast._agreement import check_bounds
 from llama2_ref import CheckpointError, Config, MissingExtraError
-from llama2_ref._gguf import NAMES, NORMS, read_file
 from llama2_ref._gguf_container import KINDS
-from llama2_ref._model_file import ModelFile
 from llama2_ref.config import RopeScaling
 
 CONFIG = Config(32, 64, 2, 4, 2, 24, 16, norm_eps=1e-6, rope_theta=500000.0)
 WIDE = Config(256, 256, 1, 2, 1, 12, 16)
 Edit = Callable[[dict[str, Of], list[Raw]], Any]
-
-
-def opened(llama2: ModuleType, path: Path) -> ModelFile:
-    """As the package itself opens it."""
-    return read_file(path, import_module(f"{llama2.__name__}._decode").decode)
 
 
 def write(path: Path, config: Config = CONFIG, kind: str = "F32", edit: Edit | None = None, **how: Any) -> Path:
@@ -39,33 +44,6 @@ def write(path: Path, config: Config = CONFIG, kind: str = "F32", edit: Edit | N
         edit(entries, tensors)
     path.write_bytes(gguf_of(entries, tensors))
     return path
-
-
-def numbers(matrix: Any) -> np.ndarray:
-    """A matrix of any kind as float32 numbers: (rows, cols)."""
-    if hasattr(matrix, "q"):
-        q, scale = (np.asarray([list(row) for row in part], np.float32) for part in (matrix.q, matrix.scale))
-        wide = q.reshape(*scale.shape, -1) * scale[..., None]
-        if hasattr(matrix, "offset"):
-            wide += np.asarray([list(row) for row in matrix.offset], np.float32)[..., None]
-        return wide.reshape(q.shape)
-    if hasattr(matrix, "bits"):
-        return (np.asarray(matrix.bits).astype(np.uint32) << 16).view(np.float32)
-    return np.asarray([list(row) for row in matrix], np.float32)
-
-
-def by_name(weights: Any) -> dict[str, np.ndarray]:
-    """Every tensor under its name in a file."""
-    found = {
-        f"blk.{layer}.{name}.weight": numbers(matrix)
-        for field, name in NAMES.items()
-        for layer, matrix in enumerate(getattr(weights, field))
-    }
-    for field, name in NORMS.items():
-        rows = numbers(getattr(weights, field))
-        found |= {f"blk.{layer}.{name}.weight": row for layer, row in enumerate(rows)}
-    found |= {"token_embd.weight": numbers(weights.token_embedding_table), "output.weight": numbers(weights.wcls)}
-    return found | {"output_norm.weight": np.asarray(weights.rms_final_weight, np.float32)}
 
 
 # -------------------------------------------------------------------------------------------------------------- numbers
@@ -93,13 +71,6 @@ def test_what_the_gguf_package_writes_is_read_with_equal_numbers(llama2: ModuleT
     assert found.config == CONFIG
     assert (found.format, found.notes) == (f"GGUF version 3, {kind}", ())
     assert_equal(by_name(found.weights), wanted)
-
-
-def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, values in wanted.items():
-        assert found[name].shape == values.shape, name
-        assert np.array_equal(found[name], values), name
 
 
 FOREIGN = sorted({*SCALES} - {"Q8_0", "Q4_0", "Q4_1"})

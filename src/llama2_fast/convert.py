@@ -1,0 +1,22 @@
+"""Write a model again in another format, as llama2_ref.convert, many rows at a time."""
+
+from llama2_ref.checkpoint import FilePath, Progress
+from llama2_ref.convert import Parts, convert_with
+
+from .checkpoint import read_checkpoint, write_checkpoint
+from .quantize import float_parts
+
+_PARTS = Parts("llama2_fast", read_checkpoint, write_checkpoint, float_parts)
+
+
+def convert(
+    model: FilePath,
+    output: FilePath,
+    to: str | None = None,
+    kind: str | None = None,
+    version: int | None = None,
+    tokenizer: FilePath | None = None,
+    progress: Progress | None = None,
+) -> tuple[str, ...]:
+    """Write `model` to `output` in another format. As llama2_ref.convert.convert, byte for byte."""
+    return convert_with(_PARTS, model, output, to, kind, version, tokenizer, progress)
