@@ -1,8 +1,9 @@
 """Files that are there whole, or not at all."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from secrets import token_hex
 
@@ -18,7 +19,15 @@ def is_file(path: Path) -> bool:
     """Is there a file that can be looked at? A name that is too long, say, is none."""
     try:
         return path.is_file()
-    except OSError:
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Is there a folder that can be looked at?"""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return False
 
 
@@ -46,6 +55,30 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
             beside.replace(target)
         finally:  # after the rename there is nothing to remove; after an error or Ctrl-C there is
             beside.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path}: can't be written ({reason})") from None
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder beside `path` to be filled, then renamed: it is there whole, or not at all.
+
+    Raises CheckpointError if there is a file, or a folder that is not empty, or if it can't be written.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise CheckpointError(f"{path}: must be a new or an empty folder (there is something): name another one")
+        beside = target.with_name(f".{token_hex(8)}.part")
+        try:
+            beside.mkdir()
+            yield beside
+            if target.exists():
+                target.rmdir()
+            beside.rename(target)
+        finally:  # after the rename there is nothing to remove; after an error or Ctrl-C there is
+            shutil.rmtree(beside, ignore_errors=True)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(f"{path}: can't be written ({reason})") from None

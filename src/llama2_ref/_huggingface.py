@@ -5,7 +5,6 @@ places when they are read, and again when they are written.
 """
 
 import json
-import os
 import shutil
 import struct
 from array import array
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from math import isfinite, prod
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from ._decode import row_bytes
@@ -225,23 +223,9 @@ def write_folder(
         raise ConfigError(f"numbers can be written as {', '.join(DTYPES)} (got {dtype!r})")
     if config.dim % config.n_heads:
         raise ConfigError(f"n_heads must divide dim in {CONFIG} (got n_heads {config.n_heads}, dim {config.dim})")
-    try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-            raise CheckpointError(f"{path}: must be a new or an empty folder (there is something): name another one")
-        beside = target.with_name(f".{token_hex(8)}.part")
-        try:
-            beside.mkdir()
-            notes = _copy_tokenizer(tokenizer, beside)
-            _fill(beside, path, config, weights, dtype, progress, encode or encode_rows)
-            if target.exists():
-                target.rmdir()
-            beside.rename(target)
-        finally:  # after the rename there is nothing to remove; after an error or Ctrl-C there is
-            shutil.rmtree(beside, ignore_errors=True)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path}: can't be written ({reason})") from None
+    with whole_folder(path) as beside:
+        notes = _copy_tokenizer(tokenizer, beside)
+        _fill(beside, path, config, weights, dtype, progress, encode or encode_rows)
     return notes
 
 

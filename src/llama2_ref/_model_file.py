@@ -1,11 +1,12 @@
 """What a model's file or folder holds, whichever program wrote it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._files import is_file
+from ._files import is_file, is_folder
 from ._format import ROPE_TABLES, Header
 from .checkpoint import FilePath
 from .config import Config
@@ -42,15 +43,18 @@ class ModelFile:
 
 def is_foreign(path: FilePath) -> bool:
     """Is this a folder or a file of another program than llama2.c?"""
-    return Path(path).is_dir() or is_gguf(path)
+    return (bool(os.fspath(path)) and is_folder(Path(path))) or is_gguf(path)
 
 
 def is_gguf(path: FilePath) -> bool:
     """Does a file begin as GGUF files do?"""
     if not is_file(Path(path)):
         return False
-    with open(path, "rb") as file:
-        return file.read(4) == b"GGUF"
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:  # whoever reads it says why
+        return False
 
 
 def open_model(path: FilePath, decode: Decode) -> ModelFile:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from . import _tokenizers
 from ._decode import decode
-from ._files import is_file
+from ._files import is_file, is_folder
 from ._hub import BUNDLED, find_model
 from ._model_file import ModelFile, is_foreign, open_model
 from .chat import Conversation, Message, encode_chat
@@ -113,14 +114,16 @@ def of_checkpoint(path: FilePath, config: Config, weights: Weights, tokenizer: t
 
 
 def read_tokenizer(file: ModelFile, path: FilePath | None, tokenizer: type[Tokenizer]) -> Any:
-    """The tokenizer that belongs to a model, or the one at `path`: a tokenizer.bin, or a folder of Hugging Face."""
+    """The tokenizer that belongs to a model, or the one at `path`.
+
+    That is a tokenizer.bin, .json or .model, or a folder with one of the latter two.
+    """
     if path is None:
         return file.tokenizer()
-    if Path(path).is_dir():
-        from ._tokenizers import read_folder
-
-        return read_folder(path, file.config.vocab_size)
-    return tokenizer.read(path, file.config.vocab_size)
+    if is_folder(Path(path)):
+        return _tokenizers.read_folder(path, file.config.vocab_size)
+    read = _tokenizers.read_tokenizer if Path(path).suffix in (".json", ".model") else tokenizer.read
+    return read(path, file.config.vocab_size)
 
 
 def find_tokenizer(checkpoint: FilePath, vocab_size: int) -> Path:

@@ -78,7 +78,11 @@ def test_missing_checkpoint(llama2: ModuleType, refuse: Refuse, tmp_path: Path) 
 
 
 def test_folder_is_no_checkpoint(llama2: ModuleType, refuse: Refuse, tmp_path: Path) -> None:
-    assert_refused(llama2, refuse, tmp_path, "a checkpoint must be a regular file (this is none)")
+    says = f"{tmp_path}: a model's folder must hold config.json, or Meta's params.json (it has neither)"
+    with pytest.raises(llama2.CheckpointError, match=re.escape(says)):
+        llama2.load(tmp_path)
+    assert refuse(tmp_path) == refuse("info", tmp_path) == says
+    assert "a checkpoint must be a regular file (this is none)" in refuse("quantize", tmp_path, tmp_path / "out.bin")
 
 
 @posix
@@ -149,7 +153,6 @@ def changed(**sizes: int) -> tuple[int, ...]:
     ("data", "says"),
     [
         (b"", "begins with 28 bytes (got 0)"),
-        (b"GGUF\x03\0\0\0", "(got a GGUF file): convert it first"),
         (b"PK\x03\x04" + bytes(500), "(got a zip archive, as PyTorch writes): convert it first"),
         (b"lmgg" + bytes(500), "(got a GGML file): convert it first"),
         (bytes(500), "dim must be a positive whole number (got 0)"),
@@ -180,7 +183,7 @@ def test_what_is_no_checkpoint(llama2: ModuleType, refuse: Refuse, tmp_path: Pat
         *(({name: -1}, f"{name} must be a positive whole number (got -1)") for name in ("dim", "n_layers", "seq_len")),
         ({"n_heads": 3, "n_kv_heads": 3}, "n_heads must divide dim (got n_heads 3, dim 4)"),
         ({"n_heads": 2, "n_kv_heads": 4}, "n_kv_heads must divide n_heads (got n_kv_heads 4, n_heads 2)"),
-        ({"n_heads": 4}, "head size dim/n_heads must be even, since RoPE rotates pairs (got 1)"),
+        ({"n_heads": 4}, "head size must be even, since RoPE rotates pairs (got 1)"),
     ],
     ids=str,
 )
@@ -366,7 +369,10 @@ def test_no_tokenizer_beside_the_checkpoint(llama2: ModuleType, refuse: Refuse, 
 
 
 def test_folder_is_no_tokenizer(llama2: ModuleType, refuse: Refuse, model: Path, tmp_path: Path) -> None:
-    assert_tokenizer_refused(llama2, refuse, model, tmp_path, "a tokenizer must be a regular file (this is none)")
+    says = "a model's folder must hold its tokenizer, tokenizer.json or tokenizer.model (there is none)"
+    with pytest.raises(llama2.TokenizerError, match=re.escape(says)):
+        llama2.load(model, tmp_path)
+    assert says in refuse("generate", model, "-z", tmp_path)
 
 
 @posix
