@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ._decode import row_bytes
-from ._files import is_file, write_whole
+from ._files import is_file, whole_folder, write_whole
 from ._format import Header
 from ._json import Settings, get_flag, get_number, get_size, is_text, read_json, shown
 from ._layout import HUGGING_FACE, NORMS, collect_weights, half_split, kinds_of, reordered
