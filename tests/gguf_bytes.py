@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import llama2_ref
-from llama2_ref._gguf import NAMES, NORMS, read_file
+from llama2_ref._gguf import read_file
 from llama2_ref._gguf_container import KINDS, NUMBERS
 from llama2_ref._model_file import ModelFile
 
@@ -169,18 +169,21 @@ def numbers(matrix: Any) -> np.ndarray:
     return np.asarray([list(row) for row in matrix], np.float32)
 
 
+PARTS = {
+    "wq": "attn_q", "wk": "attn_k", "wv": "attn_v", "wo": "attn_output", "w1": "ffn_gate", "w2": "ffn_down",
+    "w3": "ffn_up", "rms_att_weight": "attn_norm", "rms_ffn_weight": "ffn_norm",
+}  # fmt: skip
+
+
 def by_name(weights: Any) -> dict[str, np.ndarray]:
     """Every tensor under its name in a file."""
-    found = {
-        f"blk.{layer}.{name}.weight": numbers(matrix)
-        for field, name in NAMES.items()
-        for layer, matrix in enumerate(getattr(weights, field))
-    }
-    for field, name in NORMS.items():
-        rows = numbers(getattr(weights, field))
-        found |= {f"blk.{layer}.{name}.weight": row for layer, row in enumerate(rows)}
-    found |= {"token_embd.weight": numbers(weights.token_embedding_table), "output.weight": numbers(weights.wcls)}
-    return found | {"output_norm.weight": np.asarray(weights.rms_final_weight, np.float32)}
+    found = {"token_embd.weight": numbers(weights.token_embedding_table), "output.weight": numbers(weights.wcls)}
+    found["output_norm.weight"] = np.asarray(weights.rms_final_weight, np.float32)
+    for field, name in PARTS.items():
+        layers = getattr(weights, field)
+        for layer, matrix in enumerate(numbers(layers) if field.startswith("rms") else map(numbers, layers)):
+            found[f"blk.{layer}.{name}.weight"] = matrix
+    return found
 
 
 def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:

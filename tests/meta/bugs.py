@@ -774,7 +774,71 @@ AROUND_THE_KERNELS = of(
     needs="avx2",
 )  # fmt: skip
 
+# ---------------------------------------------------------------------------------------------------------- GGUF files
+
+GGUF, GGUF_BYTES, GGUF_WRITER, CONVERT = (
+    f"unit/test_{name}.py::" for name in ("gguf", "gguf_container", "gguf_writer", "convert")
+)
+
+GGUF_FILES = of(
+    "llama2_fast/convert.py",
+    ("the type of the numbers is not handed on", CONVERT + "test_both_packages_write_the_same_gguf_file[q8_0]",
+     {"model, output, to, kind, version": "model, output, to, None, version"}),
+    ("nobody is told how far it is", CONVERT + "test_the_library_converts_as_the_command_line[llama2_fast]",
+     {"tokenizer, progress)": "tokenizer, None)"}),
+) + of(
+    "llama2_ref/_gguf_container.py",
+    ("bytes that are not there are taken", GGUF_BYTES + "test_a_file_is_refused_wherever_it_is_cut",
+     {"if size > len(self.file) - start:": "if size > len(self.file):"}),
+    ("a count is believed", GGUF_BYTES + "test_a_file_of_holes_is_refused_at_once",
+     {"left = min(len(self.file), METADATA_MOST) - self.place": "left = least * count"}),
+    ("dimensions are not turned round", GGUF_BYTES + "test_tensors_are_views_with_rows_first[32]",
+     {"kind, lengths[::-1], offset": "kind, lengths, offset"}),
+    ("tensors may overlap by a byte", GGUF_BYTES + "test_tensors_that_lie",
+     {"if listed[one][2] + listed[one][3] > listed[next_one][2]:":
+      "if listed[one][2] + listed[one][3] > listed[next_one][2] + 1:"}),
+    ("the data begins behind the list, wherever that ends", GGUF_BYTES + "test_tensors_are_views_with_rows_first[4096]",
+     {"min(-(-walk.place // alignment) * alignment, len(file))": "walk.place"}),
+    ("an alignment may be 12", GGUF_BYTES + "test_an_alignment_that_is_no_power_of_two[12]",
+     {"alignment & (alignment - 1)": "alignment % 4"}),
+    ("a tensor may end behind the file", GGUF_BYTES + "test_tensors_that_lie",
+     {"if offset + size > len(data):": "if offset > len(data):"}),
+) + of(
+    "llama2_ref/_gguf.py",
+    ("the gate and the other factor change places",
+     GGUF + "test_what_the_gguf_package_writes_is_read_with_equal_numbers[llama2_ref-F32]",
+     {'"w1": "ffn_gate"': '"w1": "ffn_up"', '"w3": "ffn_up"': '"w3": "ffn_gate"'}),
+    ("norms of bfloat16 are read from the wrong half",
+     GGUF + "test_mixed_kinds_and_floating_point_norms[llama2_ref]",
+     {'b"\\0\\0" + bytes(tensor.data[i : i + 2])': 'bytes(tensor.data[i : i + 2]) + b"\\0\\0"'}),
+    ("1e-5 stays what a file can say of it", GGUF + "test_numbers_are_those_that_were_meant[1e-05-10000.0]",
+     {"return _shortest(value)": "return float(value)"}),
+    ("another context has the same divisors", GGUF + "test_divisors_of_llama_3_are_recognized[8.0-4096]",
+     {"rel_tol=FLOAT32_DIVISORS": "rel_tol=1.0"}),
+    ("the last rows of other kinds are left out",
+     GGUF + "test_many_rows_of_another_kind_are_converted_some_at_a_time",
+     {"for start in range(0, rows, step):": "for start in range(0, rows - step, step):"}),
+) + of(
+    "llama2_ref/_gguf_writer.py",
+    ("int4 of two halves of a block change places", GGUF_WRITER + "test_blocks_of_other_files_keep_every_bit",
+     {"halves[:, :16] | halves[:, 16:] << 4": "halves[:, 16:] | halves[:, :16] << 4"}),
+    ("scales are rounded to float16 without a word",
+     GGUF_WRITER + "test_integers_of_other_groups_are_quantized_from_floats[llama2_ref]",
+     {"                return False\n    return True": "                pass\n    return True",
+      "or part.matrix.group_size != BLOCK": "or part.matrix.q is None"}),
+    ("infinity is written", GGUF_WRITER + "test_numbers_that_no_block_can_hold",
+     {"np.isfinite(rows).all() and np.isfinite(scales).all()": "np.isfinite(rows).any()"}),
+    ("a shared classifier is written twice", GGUF_WRITER + "test_the_gguf_package_reads_equal_tensors[True-f32]",
+     {"if place[0] != CLASSIFIER or not weights.shared_classifier:": "if place:"}),
+) + of(
+    "llama2_ref/convert.py",
+    ("a folder takes the place of a file", CONVERT + "test_floats_come_back_bit_for_bit[llama2_fast-1]",
+     {'".bin": "llama2c"': '".bin": "safetensors"'}),
+    ("the last rows are left out", CONVERT + "test_both_packages_write_the_same_gguf_file[f32]",
+     {"    if rows:\n        yield np.stack(rows)": "    if len(rows) > 40:\n        yield np.stack(rows)"}),
+)  # fmt: skip
+
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
-    *AROUND_THE_KERNELS,
+    *AROUND_THE_KERNELS, *GGUF_FILES,
 ]  # fmt: skip
