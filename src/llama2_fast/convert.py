@@ -3,10 +3,11 @@
 from llama2_ref.checkpoint import FilePath, Progress
 from llama2_ref.convert import Parts, convert_with
 
-from .checkpoint import read_checkpoint, write_checkpoint
+from .checkpoint import write_checkpoint
+from .model import read_model
 from .quantize import float_parts
 
-_PARTS = Parts("llama2_fast", read_checkpoint, write_checkpoint, float_parts)
+_PARTS = Parts("llama2_fast", read_model, write_checkpoint, float_parts)
 
 
 def convert(

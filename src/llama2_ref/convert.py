@@ -8,14 +8,13 @@ from typing import Any
 
 from ._gguf_container import read_container
 from ._gguf_writer import KINDS, Chunks, Entries, copied_vocabulary, sentencepiece_vocabulary, write_gguf
-from ._model_file import is_foreign, is_gguf, open_model
-from .checkpoint import FilePath, Progress, read_checkpoint, write_checkpoint
+from ._model_file import ModelFile, is_foreign, is_gguf
+from .checkpoint import FilePath, Progress, write_checkpoint
 from .config import Config
 from .errors import ConfigError, TokenizerError
-from .model import find_tokenizer
+from .model import find_tokenizer, read_model
 from .quantize import float_rows
 from .tokenizer import Tokenizer
-from .weights import Weights
 
 FORMATS = ("gguf", "safetensors", "llama2c")
 SUFFIXES = {".gguf": "gguf", ".bin": "llama2c", "": "safetensors"}
@@ -28,7 +27,7 @@ class Parts:
     """What a package has of its own for reading and writing."""
 
     name: str
-    read_checkpoint: Callable[[FilePath], tuple[Config, Weights]]
+    read_model: Callable[[FilePath], ModelFile]  # of any format
     write_checkpoint: Callable[..., None]
     chunks: Chunks  # a matrix of any kind as some float32 rows after the other
 
@@ -68,7 +67,8 @@ def convert_with(
 ) -> tuple[str, ...]:
     """As `convert`, with the parts of a package."""
     to = _format(output, to, kind, version, tokenizer)
-    config, weights, notes = _read(parts, model)
+    file = parts.read_model(model)
+    config, weights, notes = file.config, file.weights, file.notes
     if to == "gguf":
         vocabulary = _vocabulary(model, config, tokenizer)
         write_gguf(output, config, weights, kind or "f32", vocabulary, parts.chunks, progress)
@@ -102,13 +102,6 @@ def _format(output: FilePath, to: str | None, kind: str | None, version: int | N
     return found
 
 
-def _read(parts: Parts, model: FilePath) -> tuple[Config, Weights, tuple[str, ...]]:
-    if not is_foreign(model):
-        return *parts.read_checkpoint(model), ()
-    found = open_model(model, import_module(f"{parts.name}._decode").decode)
-    return found.config, found.weights, found.notes
-
-
 def _vocabulary(model: FilePath, config: Config, tokenizer: FilePath | None) -> Entries:
     """What a GGUF file says of the tokenizer. Raises TokenizerError if that can't be told."""
     if tokenizer is None and is_gguf(model):
@@ -137,4 +130,4 @@ def _chunks(matrix: Any) -> Any:
         yield np.stack(rows)
 
 
-_PARTS = Parts("llama2_ref", read_checkpoint, write_checkpoint, _chunks)
+_PARTS = Parts("llama2_ref", read_model, write_checkpoint, _chunks)
