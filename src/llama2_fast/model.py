@@ -29,7 +29,7 @@ def load(
     file = read_model(path)
     words = read_tokenizer(file, tokenizer, Tokenizer)
     transformer = Transformer(file.config, file.weights, threads=threads, backend=backend, quantize=quantize)
-    return Model(words, transformer, Sampler, description=file.describe(path), notes=file.notes)
+    return Model(words, transformer, Sampler, file.chat_template, description=file.describe(path), notes=file.notes)
 
 
 def read_model(path: FilePath) -> ModelFile:

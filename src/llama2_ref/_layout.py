@@ -65,45 +65,53 @@ def collect_weights(layout: Layout, config: Config, tied: bool, tensors: Tensors
     Raises CheckpointError if one is missing, of another shape or type, or too many, or if the classifier is there and
     not equal to the embedding table although the two are `tied`.
     """
-    left, shapes = dict(tensors), Header(1, config, tied).shapes()
-    heads = {"wq": config.n_heads, "wk": config.n_kv_heads} if layout.half_split else {}
-
-    def matrix(field: str, name: str) -> Any:
-        rows, cols = shapes[field][1:]
-        kind, _, data = _take(layout, left, name, (rows, cols))
-        if field in heads:
-            data = reordered(data, interleaved(rows, heads[field]))
-        return decode(kind, data, rows, cols)
-
-    def norm(name: str) -> bytes:
-        kind, _, data = _take(layout, left, name, (config.dim,))
-        return bytes(data) if kind == "F32" else Expanding(data, kind)[:].tobytes()
-
-    table = matrix("token_embedding_table", layout.embeddings)
+    left = _Left(layout, config, tied, dict(tensors), decode)
+    table = left.matrix("token_embedding_table", layout.embeddings)
     fields: dict[str, list[Any]] = {field: [] for field in layout.parts}
     for layer in range(config.n_layers):  # a number that a file makes up ends at the first tensor that is missing
         for field, made in fields.items():
             name = layout.name(layer, field)
-            made.append(norm(name) if field in NORMS else matrix(field, name))
-    final = decode("F32", memoryview(norm(layout.final_norm)), 1, config.dim)[0]
-    if tied and left.pop(layout.classifier, tensors[layout.embeddings]) != tensors[layout.embeddings]:
-        raise CheckpointError(
-            f"{layout.classifier} must equal {layout.embeddings} where the two are tied (it does not)"
-        )
-    classifier = table if tied else matrix("wcls", layout.classifier)
-    if left:
-        raise CheckpointError(
-            f"tensors must be those of a Llama model (got {shown(next(iter(left)))}, too): not supported"
-        )
-    return Weights(
-        table,
-        rms_final_weight=final,
-        wcls=classifier,
-        **{
-            field: decode("F32", memoryview(b"".join(made)), config.n_layers, config.dim) if field in NORMS else made
-            for field, made in fields.items()
-        },
-    )
+            made.append(left.norm(name) if field in NORMS else left.matrix(field, name))
+    norms = {field: left.norms(fields[field]) for field in fields if field in NORMS}
+    final = left.norms([left.norm(layout.final_norm)])[0]
+    if tied:
+        left.check_tied(tensors[layout.embeddings])
+    classifier = table if tied else left.matrix("wcls", layout.classifier)
+    left.check_empty()
+    return Weights(**fields | norms, token_embedding_table=table, rms_final_weight=final, wcls=classifier)
+
+
+class _Left:
+    """The tensors of a file that nobody has taken yet."""
+
+    def __init__(self, layout: Layout, config: Config, tied: bool, tensors: Tensors, decode: Decode) -> None:
+        self._layout, self._config, self._tensors, self._decode = layout, config, tensors, decode
+        self._shapes = Header(1, config, tied).shapes()
+        self._heads = {"wq": config.n_heads, "wk": config.n_kv_heads} if layout.half_split else {}
+
+    def matrix(self, field: str, name: str) -> Any:
+        rows, cols = self._shapes[field][1:]
+        kind, _, data = _take(self._layout, self._tensors, name, (rows, cols))
+        if field in self._heads:
+            data = reordered(data, interleaved(rows, self._heads[field]))
+        return self._decode(kind, data, rows, cols)
+
+    def norm(self, name: str) -> bytes:
+        """float32 numbers."""
+        kind, _, data = _take(self._layout, self._tensors, name, (self._config.dim,))
+        return bytes(data) if kind == "F32" else Expanding(data, kind)[:].tobytes()
+
+    def norms(self, made: list[bytes]) -> Any:
+        return self._decode("F32", memoryview(b"".join(made)), len(made), self._config.dim)
+
+    def check_tied(self, embeddings: TensorInfo) -> None:
+        names = self._layout.classifier, self._layout.embeddings
+        if self._tensors.pop(names[0], embeddings) != embeddings:
+            raise CheckpointError(f"{names[0]} must equal {names[1]} where the two are tied (it does not)")
+
+    def check_empty(self) -> None:
+        for name in self._tensors:
+            raise CheckpointError(f"tensors must be those of a Llama model (got {shown(name)}, too): not supported")
 
 
 def _take(layout: Layout, tensors: Tensors, name: str, shape: tuple[int, ...]) -> TensorInfo:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
+from ._extras import import_extra
 from .errors import TokenizerError
 from .tokenizer import Roles, any_of, check_token, check_unicode, join_bytes, split_at
 
@@ -121,7 +122,7 @@ class BytePairs(Subwords):
 def _byte_pair_encoding(
     vocabulary: dict[str, int], merges: list[tuple[str, str]], patterns: Sequence[str], whole: bool
 ) -> Any:
-    tokenizers = import_extra("tokenizers")
+    tokenizers = import_extra("tokenizers", "tokenizers", "this model's tokenizer")
     inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=merges, ignore_merges=whole))
     split, pre = tokenizers.pre_tokenizers, tokenizers.Regex
     cuts = [split.Split(pre(pattern), behavior="isolated") for pattern in patterns]
@@ -250,16 +251,3 @@ def decoder_kind(inner: Any) -> tuple[str, bool]:
         return "pieces", steps.get("Strip", {}).get("start", 0) > 0
     rule = "its decoder must be that of a byte-level or SentencePiece vocabulary"
     raise TokenizerError(f"{rule} (got {', '.join(steps)})")
-
-
-def import_extra(name: str) -> Any:
-    """A package that an extra of the same name brings. Raises MissingExtraError."""
-    from importlib import import_module
-
-    from .errors import MissingExtraError
-
-    try:
-        return import_module(name)
-    except ImportError:
-        needs = f"this model's tokenizer needs the {name} package"
-        raise MissingExtraError(f"{needs}: pip install 'llama2-twins[{name}]'") from None

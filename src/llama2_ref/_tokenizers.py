@@ -11,21 +11,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ._extras import import_extra
 from ._files import is_file, is_special
 from ._gguf_tokenizer import from_gguf
-from ._subwords import SPACE, HubTokenizer, PieceTokenizer, decoder_kind, import_extra, known_ids
+from ._subwords import SPACE, HubTokenizer, PieceTokenizer, decoder_kind, known_ids
 from .checkpoint import FilePath
 from .errors import MissingExtraError, TokenizerError
 from .tokenizer import Roles, Tokenizer
 
-__all__ = ["folder_template", "from_gguf", "read_folder", "read_tokenizer"]
+__all__ = ["folder_template", "from_gguf", "read_folder", "read_path"]
 
 LARGEST = 2**27  # bytes of a file: some vocabularies take 40 MB
 NAMES = ("tokenizer.json", "tokenizer.model", "tokenizer.bin")
 PACKAGES = {"tokenizer.json": "tokenizers", "tokenizer.model": "sentencepiece"}
 
 
-def read_folder(folder: FilePath, vocab_size: int) -> Any:
+def read_folder(folder: FilePath, vocab_size: int | None) -> Any:
     """The tokenizer in a model's folder, whose vocabulary may be smaller than the model's `vocab_size`.
 
     It is tokenizer.json where it can be read here, else tokenizer.model, else llama2.c's tokenizer.bin.
@@ -42,16 +43,17 @@ def read_folder(folder: FilePath, vocab_size: int) -> Any:
         extras = " or ".join(f"'llama2-twins[{PACKAGES[path.name]}]'" for path in there)
         rule = f"{there[0]}: a tokenizer needs the {PACKAGES[there[0].name]} package"
         raise MissingExtraError(f"{rule}: pip install {extras}")
-    return read_tokenizer(readable[0], vocab_size)
+    return read_path(readable[0], vocab_size)
 
 
-def read_tokenizer(path: FilePath, vocab_size: int | None) -> Any:
-    """The tokenizer in one file, which may be of any kind; files of settings beside it are heeded.
+def read_path(path: FilePath, vocab_size: int | None) -> Any:
+    """The tokenizer in a folder, or in one file of it, by its ending; files of settings beside it are heeded.
 
     `vocab_size` is the model's, None for any. Raises what `read_folder` raises.
     """
-    kinds = {".json": _read_json_tokenizer, ".model": _read_pieces}
-    read = kinds.get(Path(path).suffix)
+    if Path(path).is_dir():
+        return read_folder(path, vocab_size)
+    read = {".json": _read_json_tokenizer, ".model": _read_pieces}.get(Path(path).suffix)
     if read is None:
         return Tokenizer.read(path, vocab_size)
     try:
@@ -199,7 +201,7 @@ def _read_json_tokenizer(path: Path, vocab_size: int | None) -> HubTokenizer:
 
 def _parse_json_tokenizer(data: bytes) -> Any:
     """A tokenizers.Tokenizer. Its package raises Exception itself, and a panic is not even that."""
-    tokenizers = import_extra("tokenizers")
+    tokenizers = import_extra("tokenizers", "tokenizers", "this model's tokenizer")
     try:
         return tokenizers.Tokenizer.from_str(data.decode())
     except UnicodeDecodeError:
@@ -220,15 +222,22 @@ def _read_pieces(path: Path, vocab_size: int | None) -> PieceTokenizer:
     beside = _Beside(path.parent)
     added = {token: each for token, each in beside.added().items() if token >= pieces}
     size = _check_size(max([pieces - 1, *added]) + 1, vocab_size)
-    ids = {processor.id_to_piece(token): token for token in reversed(range(pieces))}
+    names = {token: each["content"] for token, each in added.items()}
+    roles = _roles_of_pieces(processor, added, beside, size)
+    return PieceTokenizer(processor, names, beside.tokenizer.get("legacy", True) is False, roles, size)
+
+
+def _roles_of_pieces(processor: Any, added: dict[int, dict[str, Any]], beside: _Beside, size: int) -> Roles:
+    count = processor.get_piece_size()
+    ids = {processor.id_to_piece(token): token for token in reversed(range(count))}
     ids |= {each["content"]: token for token, each in added.items()}
-    bos, eos = (beside.token(name, ids.get, size) for name in ("bos", "eos"))
-    bos = processor.bos_id() if bos is None and processor.bos_id() >= 0 else bos
-    eos = processor.eos_id() if eos is None and processor.eos_id() >= 0 else eos
+    own = {"bos": processor.bos_id(), "eos": processor.eos_id()}  # -1 where there is none
+    named = {name: beside.token(name, ids.get, size) for name in own}
+    bos, eos = (own[name] if named[name] is None and own[name] >= 0 else named[name] for name in own)
     special = {token for token, each in added.items() if each.get("special", False)}
-    silent = {t for t in range(pieces) if processor.is_control(t) or processor.is_unknown(t)}
+    silent = {token for token in range(count) if processor.is_control(token) or processor.is_unknown(token)}
     spaces = processor.encode("a", out_type=str)[0].startswith(SPACE)  # does a text get a leading space?
-    roles = Roles(
+    return Roles(
         bos=bos,
         eos=eos,
         stop=known_ids(eos, *beside.stop(size)),
@@ -238,18 +247,17 @@ def _read_pieces(path: Path, vocab_size: int | None) -> PieceTokenizer:
         space_prefix=spaces,
         trims=spaces,
     )
-    once = beside.tokenizer.get("legacy", True) is False
-    return PieceTokenizer(processor, {token: each["content"] for token, each in added.items()}, once, roles, size)
 
 
 def _parse_pieces(data: bytes) -> Any:
     """A SentencePieceProcessor."""
     if data[:1].isalnum() and b" 0\n" in data[:100]:
         raise TokenizerError("must be SentencePiece's (this is tiktoken's): a tokenizer.json is needed beside it")
-    sentencepiece = import_extra("sentencepiece")
+    sentencepiece = import_extra("sentencepiece", "sentencepiece", "this model's tokenizer")
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=data)
-        processor.encode("a")  # an empty model is told only when it is used
+        # That it is empty, or names are no text, is told only when it is used.
+        processor.encode("a"), processor.id_to_piece(list(range(processor.get_piece_size())))
         return processor
     except Exception as error:
         reason = " ".join(str(error).split())[:200]

@@ -17,7 +17,7 @@ from ._model_file import is_foreign
 from .checkpoint import FilePath, map_checkpoint
 from .errors import CheckpointError, Llama2Error, PromptError
 from .generate import TextStream, check_text
-from .model import BUNDLED, find_model, find_tokenizer, read_tokenizer
+from .model import BUNDLED, find_model, find_tokenizer, read_named_tokenizer, read_tokenizer
 from .quantize import KINDS
 
 VERBS = {
@@ -369,7 +369,7 @@ def _tokenize(llama2: ModuleType, args: argparse.Namespace) -> None:
 def _tokenizer(llama2: ModuleType, checkpoint: FilePath | None, path: FilePath | None) -> Any:
     """The tokenizer of a checkpoint; or, where only the tokenizer is named, that one, whatever its size."""
     if checkpoint is None and path is not None:
-        return llama2.Tokenizer.read(path)
+        return read_named_tokenizer(path, None, llama2.Tokenizer)
     file = llama2.read_model(BUNDLED if checkpoint is None else checkpoint)
     return read_tokenizer(file, path, llama2.Tokenizer)
 

@@ -50,6 +50,7 @@ class TextStream(Iterator[str]):
         self.passes = 0
         self.sampler = sampler
         self._transformer, self._cache, self._end = transformer, cache, end
+        self._closed = False
         self._stop = tokenizer.stop
         # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
         hidden = [] if tokenizer.bos is None else [tokenizer.bos]
@@ -63,8 +64,19 @@ class TextStream(Iterator[str]):
         """How many tokens have been generated so far."""
         return len(self.tokens) - self.prompt_length
 
+    def close(self) -> None:
+        """Let the cache go to another text: this one can't go on."""
+        self._closed = True
+
+    def _check_open(self, length: int) -> None:
+        if self._closed or self._cache.length != length:
+            raise PromptError(
+                "an answer can't go on once the conversation has: begin it with a conversation of its own"
+            )
+
     def _new_tokens(self) -> Iterator[int]:
         """Read the prompt, then sample token after token, until the text ends by itself or has no room."""
+        self._check_open(self._cache.length)
         start = perf_counter()
         logits = self._transformer.forward(self.tokens[self._cache.length :], self._cache)
         token = self.sampler.sample(logits)
@@ -80,10 +92,7 @@ class TextStream(Iterator[str]):
             self.passes += 1
 
     def _next(self, token: int) -> int:
-        if self._cache.length != len(self.tokens) - 1:
-            raise PromptError(
-                "an answer can't go on once the conversation has: begin it with a conversation of its own"
-            )
+        self._check_open(len(self.tokens) - 1)
         following: int = self.sampler.sample(self._transformer.forward([token], self._cache))
         return following
 

@@ -31,11 +31,14 @@ class Model:
         tokenizer: Any,
         transformer: Any,
         sampler: type[Sampler] = Sampler,
+        template: str | None = None,
         *,
         description: str = "",
         notes: Sequence[str] = (),
     ) -> None:
+        """`tokenizer` is a Tokenizer, or has all that is public of one; `template` is that of `encode_chat`."""
         self.config: Config = transformer.config
+        self.template = template
         self.description, self.notes = description, notes  # of the file, a line each
         self.tokenizer, self.transformer, self._sampler = tokenizer, transformer, sampler
 
@@ -69,14 +72,15 @@ class Model:
 
         The messages are those of `encode_chat`; everything else is as in `generate`.
         """
-        tokens = encode_chat(self.tokenizer, messages)
+        tokens = encode_chat(self.tokenizer, messages, self.template)
         return self.conversation(steps, temperature, topp, seed).answer(tokens)
 
     def conversation(
         self, steps: int = 0, temperature: float = 1.0, topp: float = 0.9, seed: int | None = None
     ) -> Conversation:
         """A chat whose turns share one key/value cache, so that each turn only reads what is new."""
-        return Conversation(self.transformer, self.tokenizer, self._sampler(temperature, topp, seed), steps)
+        sampler = self._sampler(temperature, topp, seed)
+        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template)
 
 
 def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, quantize: str | None = None) -> Model:
@@ -94,7 +98,7 @@ def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, 
     file = read_model(path)
     words = read_tokenizer(file, tokenizer, Tokenizer)
     transformer = Transformer(file.config, quantize_weights(file.weights, quantize) if quantize else file.weights)
-    return Model(words, transformer, description=file.describe(path), notes=file.notes)
+    return Model(words, transformer, template=file.chat_template, description=file.describe(path), notes=file.notes)
 
 
 def read_model(path: FilePath) -> ModelFile:
@@ -114,16 +118,20 @@ def of_checkpoint(path: FilePath, config: Config, weights: Weights, tokenizer: t
 
 
 def read_tokenizer(file: ModelFile, path: FilePath | None, tokenizer: type[Tokenizer]) -> Any:
-    """The tokenizer that belongs to a model, or the one at `path`.
+    """The tokenizer that belongs to a model, or the one at `path`: as `read_named_tokenizer`."""
+    if path is not None:
+        return read_named_tokenizer(path, file.config.vocab_size, tokenizer)
+    words = file.tokenizer()
+    if isinstance(words, Tokenizer) and not isinstance(words, tokenizer):  # readers of files know the reference's only
+        return tokenizer(words.tokens, words.scores, words.roles)
+    return words
 
-    That is a tokenizer.bin, .json or .model, or a folder with one of the latter two.
-    """
-    if path is None:
-        return file.tokenizer()
-    if is_folder(Path(path)):
-        return _tokenizers.read_folder(path, file.config.vocab_size)
-    read = _tokenizers.read_tokenizer if Path(path).suffix in (".json", ".model") else tokenizer.read
-    return read(path, file.config.vocab_size)
+
+def read_named_tokenizer(path: FilePath, vocab_size: int | None, tokenizer: type[Tokenizer]) -> Any:
+    """The tokenizer in a file (tokenizer.bin, tokenizer.json or tokenizer.model) or in a folder of Hugging Face."""
+    if is_folder(Path(path)) or Path(path).suffix in (".json", ".model"):
+        return _tokenizers.read_path(path, vocab_size)
+    return tokenizer.read(path, vocab_size)
 
 
 def find_tokenizer(checkpoint: FilePath, vocab_size: int) -> Path:

@@ -11,7 +11,7 @@ import llama2_fast
 import llama2_ref
 from llama2_ref import _tokenizers
 from llama2_ref._subwords import BYTE_OF_LETTER, bytes_of_letters
-from llama2_ref._tokenizers import folder_template, from_gguf, read_folder, read_tokenizer
+from llama2_ref._tokenizers import folder_template, from_gguf, read_folder, read_path
 from vocabularies import (
     CORPUS,
     gguf,
@@ -341,7 +341,7 @@ def test_llama2_c_s_file_serves_a_folder_too(tmp_path):
 
     write_tokenizer(tmp_path / "tokenizer.bin", *vocabulary(300))
     assert read_folder(tmp_path, 300).encode("ab") == llama2_ref.Tokenizer(*vocabulary(300)).encode("ab")
-    assert read_tokenizer(tmp_path / "tokenizer.bin", None).vocab_size == 300
+    assert read_path(tmp_path / "tokenizer.bin", None).vocab_size == 300
 
 
 def damaged_folders():
