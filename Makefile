@@ -7,7 +7,8 @@ ARGS ?=
 
 .PHONY: run test fuzz fuzz-files verify bench bounds-report planted-report mutants lint train test-training clean
 
-# When you want text: a story by the bundled model. make run ARGS='MODEL -i "One day"' for another one.
+# When you want text: a story by the bundled model. make run ARGS='MODEL -i "One day"' for another one: a GGUF file, a folder
+# of Hugging Face, a checkpoint of llama2.c.
 run: .venv/run
 	$(BIN)/python -m llama2_fast $(ARGS)
 
@@ -67,7 +68,7 @@ clean:
 
 .venv/run: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[jit]'
+	$(BIN)/python -m pip install --quiet --editable '.[jit,models]'
 	touch $@
 
 .venv/train: .venv/dev
