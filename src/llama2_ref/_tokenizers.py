@@ -5,7 +5,7 @@ Which file has the last word on a token: `tokenizer_config.json` on BOS and EOS 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,10 +115,11 @@ class _Beside:
             return token
         return next(iter(self._ids(self.model, "config.json", f"{name}_token_id", vocab_size)), None)
 
-    def stop(self, vocab_size: int) -> Iterator[int]:
+    def stop(self, vocab_size: int) -> list[int]:
         """The tokens that end a text."""
-        yield from self._ids(self.generation, "generation_config.json", "eos_token_id", vocab_size)
-        yield from self._ids(self.model, "config.json", "eos_token_id", vocab_size)
+        if self.generation.get("eos_token_id") is not None:
+            return self._ids(self.generation, "generation_config.json", "eos_token_id", vocab_size)
+        return self._ids(self.model, "config.json", "eos_token_id", vocab_size)
 
     def _ids(self, settings: dict[str, Any], file: str, name: str, vocab_size: int) -> list[int]:
         given = settings.get(name)
