@@ -1,5 +1,6 @@
 """From logits to a token, as llama2_ref.sampler, without sorting what top-p is going to drop."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,29 +8,55 @@ from numpy.typing import ArrayLike, NDArray
 
 from llama2_ref import sampler as reference
 from llama2_ref.errors import NumericsError
+from llama2_ref.sampler import seen_tokens
 
 from . import kernels
+
+Array = NDArray[Any]
 
 
 class Sampler(reference.Sampler):
     """Picks a token from logits. As llama2_ref.Sampler."""
 
-    def sample(self, logits: ArrayLike) -> int:
+    def sample(self, logits: ArrayLike, tokens: Iterable[int] = ()) -> int:
         """The next token: (V) -> (). As llama2_ref.Sampler.sample."""
-        array = np.asarray(logits, np.float32)
-        check_logits(array)
+        scores = penalize(np.asarray(logits, np.float32), tokens, self.repetition_penalty)
+        check_logits(scores)
         if self.temperature == 0:
-            return int(kernels.argmax(array))
-        return sample_topp(self.probabilities(array), self.topp, self._coin())
+            return int(kernels.argmax(scores))
+        candidates = top_k(scores, self.topk)
+        probabilities = self._softmax(scores[candidates])
+        return int(candidates[sample_minp(probabilities, self.minp, self.topp, self._coin())])
 
     def probabilities(self, logits: ArrayLike) -> Any:
         """Softmax of the logits over the temperature: (V) -> (V). As llama2_ref.Sampler.probabilities."""
-        array = np.asarray(logits, np.float32)
+        return self._softmax(np.asarray(logits, np.float32))
+
+    def _softmax(self, scores: Array) -> Array:
         # Divided in float64: a temperature below float32's range is legal.
-        return kernels.softmax((array - array.max()) / np.float64(self.temperature))
+        return kernels.softmax((scores - scores.max()) / np.float64(self.temperature))
 
 
-def check_logits(logits: NDArray[np.float32]) -> None:
+def penalize(logits: Array, tokens: Iterable[int], penalty: float) -> Array:
+    """Logits of which those of `tokens` are smaller. As llama2_ref.sampler.penalize, bit for bit: in float64."""
+    if penalty == 1:
+        return logits
+    scores, seen = logits.astype(np.float64), seen_tokens(tokens, len(logits))
+    some = scores[seen]
+    scores[seen] = np.where(some > 0, some / penalty, some * penalty)
+    return scores
+
+
+def top_k(scores: Array, k: int) -> Array:
+    """The `k` tokens of the largest numbers, in the order of the vocabulary. As llama2_ref.sampler.top_k."""
+    if not 0 < k < len(scores):
+        return np.arange(len(scores))
+    least = np.partition(scores, -k)[-k]
+    above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
+    return np.sort(np.concatenate((above, equal[: k - len(above)])))
+
+
+def check_logits(logits: Array) -> None:
     """As llama2_ref.sampler.check_logits."""
     bad = np.isnan(logits) | np.isposinf(logits)
     if bad.any():
@@ -61,3 +88,17 @@ def sample_topp(probabilities: NDArray[np.float32], topp: float, coin: float) ->
     kept = min(int(np.searchsorted(sums, topp, side="right")) + 1, len(sums))
     chosen = int(np.searchsorted(sums[:kept], coin * sums[kept - 1], side="right"))
     return int(order[min(chosen, kept - 1)])
+
+
+def sample_minp(probabilities: NDArray[np.float32], minp: float, topp: float, coin: float) -> int:
+    """A token from what both top-p and min-p keep. As llama2_ref.sampler.sample_minp."""
+    if not minp:
+        return sample_topp(probabilities, topp, coin)
+    wide = probabilities.astype(np.float64)
+    likely = np.flatnonzero(wide >= minp * wide.max())
+    if len(likely) == len(wide):
+        return sample_topp(probabilities, topp, coin)
+    kept = probabilities[likely]
+    if not 0 < topp < 1:
+        return int(likely[sample_mult(kept, coin * float(wide[likely].sum()))])
+    return int(likely[sample_topp(kept, topp, coin)])

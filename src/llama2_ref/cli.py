@@ -200,7 +200,9 @@ def _add_checkpoint(parser: Parser) -> None:
 def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
     temperature = f"0 is greedy (default {TEMPERATURE}, of the bundled model {TINY_TEMPERATURE})"
     parser.add_argument("-t", "--temperature", type=float, metavar="X", help=temperature)
-    parser.add_argument("-p", "--topp", type=float, default=0.9, metavar="X", help="0 or 1 is off (default 0.9)")
+    topp = "keep the likeliest tokens up to that sum; 0 or 1 is off (default 0.9)"
+    parser.add_argument("-p", "--topp", "--top-p", type=float, default=0.9, metavar="X", help=topp)
+    _add_filters(parser)
     parser.add_argument("-s", "--seed", type=int, metavar="N", help="default: another one each time")
     steps = "positions, the prompt's included; 0 is the whole context (default 256, chat 0)"
     parser.add_argument("-n", "--steps", type=int, metavar="N", help=steps)
@@ -223,6 +225,21 @@ def _add_conversion(parser: Parser) -> None:
     versions = "llama2c: 0, which llama2.c's run reads, 1 (the default), or 2, which its runq reads"
     parser.add_argument("--version", dest="format_version", type=int, metavar="N", help=versions)
     parser.add_argument("-z", "--tokenizer", metavar="FILE", help="gguf: a tokenizer.bin; default: the model's own")
+
+
+def _add_filters(parser: Parser) -> None:
+    topk = "keep that many of the likeliest tokens; 0 is off (default)"
+    parser.add_argument("-k", "--top-k", "--topk", dest="topk", type=int, default=0, metavar="N", help=topk)
+    minp = "keep tokens of at least that part of the largest probability; 0 is off (default)"
+    parser.add_argument("--min-p", "--minp", dest="minp", type=float, default=0.0, metavar="X", help=minp)
+    penalty = "above 1: tokens of the text so far get less likely; 1 is off (default)"
+    names = "--repetition-penalty", "--repeat-penalty"
+    parser.add_argument(*names, dest="repetition_penalty", type=float, default=1.0, metavar="X", help=penalty)
+
+
+def _sampling(args: argparse.Namespace) -> dict[str, Any]:
+    """What is asked for beside temperature, top-p and seed, by the names that Sampler knows."""
+    return {name: getattr(args, name) for name in ("topk", "minp", "repetition_penalty")}
 
 
 def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
@@ -295,7 +312,7 @@ def _generate(llama2: ModuleType, args: argparse.Namespace) -> None:
     prompt = _prompt(args) or ""
     model = _load(llama2, args)
     steps = STEPS if args.steps is None else args.steps
-    stream = model.generate(prompt, steps, _temperature(args), args.topp, args.seed)
+    stream = model.generate(prompt, steps, _temperature(args), args.topp, args.seed, **_sampling(args))
     _say_clipped(args.steps, model.config.seq_len)
     _write(stream)
     _say_rates(stream)
@@ -305,7 +322,7 @@ def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
     first = _prompt(args)
     system = check_text(_text(args.system, "system message"), "system message") if args.system else None
     model = _load(llama2, args)
-    conversation = model.conversation(args.steps or 0, _temperature(args), args.topp, args.seed)
+    conversation = model.conversation(args.steps or 0, _temperature(args), args.topp, args.seed, **_sampling(args))
     _say_clipped(args.steps, model.config.seq_len)
     for content in _questions(first):
         stream = conversation.say(content, system)

@@ -30,7 +30,7 @@ class MissingExtraError(Llama2Error):
 
 
 class SamplerError(Llama2Error):
-    """Temperature, top-p or seed is outside its range."""
+    """A parameter of the sampler (temperature, top-p, top-k, seed, ...) is outside its range."""
 
 
 class NumericsError(Llama2Error):

@@ -79,7 +79,7 @@ class TextStream(Iterator[str]):
         self._check_open(self._cache.length)
         start = perf_counter()
         logits = self._transformer.forward(self.tokens[self._cache.length :], self._cache)
-        token = self.sampler.sample(logits)
+        token = self.sampler.sample(logits, self.tokens)
         self.prompt_seconds = perf_counter() - start
         while token not in self._stop:
             self.tokens.append(token)
@@ -93,7 +93,7 @@ class TextStream(Iterator[str]):
 
     def _next(self, token: int) -> int:
         self._check_open(len(self.tokens) - 1)
-        following: int = self.sampler.sample(self._transformer.forward([token], self._cache))
+        following: int = self.sampler.sample(self._transformer.forward([token], self._cache), self.tokens)
         return following
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from . import _tokenizers
 from ._decode import decode
@@ -15,7 +15,7 @@ from .config import Config
 from .errors import TokenizerError
 from .generate import TextStream, check_room, check_text, encode_prompt, end_of_text
 from .quantize import quantize_weights
-from .sampler import Sampler
+from .sampler import Sampler, Sampling
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 from .weights import Weights
@@ -43,13 +43,20 @@ class Model:
         self.tokenizer, self.transformer, self._sampler = tokenizer, transformer, sampler
 
     def generate(
-        self, prompt: str = "", steps: int = 256, temperature: float = 1.0, topp: float = 0.9, seed: int | None = None
+        self,
+        prompt: str = "",
+        steps: int = 256,
+        temperature: float = 1.0,
+        topp: float = 0.9,
+        seed: int | None = None,
+        **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The prompt and its continuation, piece by piece, each made when it is asked for.
 
         An empty prompt begins from nothing. The text takes at most `steps` positions, prompt and BOS included; 0, or
-        more than the context, means the whole context. It ends early where the model says so. `temperature`, `topp`
-        and `seed` are those of Sampler; without a seed, every call gives another text.
+        more than the context, means the whole context. It ends early where the model says so. `temperature`, `topp`,
+        `seed` and what `sampling` names (`topk`, `minp`, `repetition_penalty`) are those of Sampler; without a seed,
+        every call gives another text.
 
         Raises PromptError if the prompt is not valid text or has no room, SamplerError for values out of range, and,
         while it is iterated, NumericsError if a logit is not finite.
@@ -57,7 +64,7 @@ class Model:
         check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
         tokens = encode_prompt(self.tokenizer, prompt)
         end = end_of_text(steps, self.config.seq_len, len(tokens))
-        sampler, cache = self._sampler(temperature, topp, seed), self.transformer.new_cache()
+        sampler, cache = self._sampler(temperature, topp, seed, **sampling), self.transformer.new_cache()
         return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, echo=True)
 
     def chat(
@@ -67,19 +74,25 @@ class Model:
         temperature: float = 1.0,
         topp: float = 0.9,
         seed: int | None = None,
+        **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The model's answer to messages such as [{"role": "user", "content": "Hello"}], piece by piece.
 
         The messages are those of `encode_chat`; everything else is as in `generate`.
         """
         tokens = encode_chat(self.tokenizer, messages, self.template)
-        return self.conversation(steps, temperature, topp, seed).answer(tokens)
+        return self.conversation(steps, temperature, topp, seed, **sampling).answer(tokens)
 
     def conversation(
-        self, steps: int = 0, temperature: float = 1.0, topp: float = 0.9, seed: int | None = None
+        self,
+        steps: int = 0,
+        temperature: float = 1.0,
+        topp: float = 0.9,
+        seed: int | None = None,
+        **sampling: Unpack[Sampling],
     ) -> Conversation:
         """A chat whose turns share one key/value cache, so that each turn only reads what is new."""
-        sampler = self._sampler(temperature, topp, seed)
+        sampler = self._sampler(temperature, topp, seed, **sampling)
         return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template)
 
 

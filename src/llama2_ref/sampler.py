@@ -1,42 +1,81 @@
-"""From logits to a token: temperature, softmax, top-p, and the random numbers of llama2.c."""
+"""From logits to a token: repetition penalty, temperature, top-k, top-p, min-p, and the random numbers of llama2.c."""
 
-from collections.abc import Sequence
-from math import isfinite, isnan
+from collections.abc import Iterable, Sequence
+from math import fsum, isfinite, isnan
 from operator import index
 from secrets import randbits
-from typing import Any
+from typing import Any, TypedDict
 
 from . import kernels
 from .errors import NumericsError, SamplerError
 
 MASK64 = 2**64 - 1
 SEED_FOR_ZERO = 0x9E3779B97F4A7C15  # xorshift would stay at 0 for ever; llama2.c takes the clock instead
+PENALTIES = 1e-3, 1e3  # the range in which no logit of a float32 model overflows, and far more than anybody needs
+
+
+class Sampling(TypedDict, total=False):
+    """What a Sampler may be told by name, beside temperature, top-p and seed."""
+
+    topk: int
+    minp: float
+    repetition_penalty: float
 
 
 class Sampler:
-    """Picks a token from logits. The same seed gives the same tokens, and those of llama2.c.
+    """Picks a token from logits. The same seed gives the same tokens, and, where only temperature and top-p are used,
+    those of llama2.c.
 
-    `temperature` divides the logits before softmax; 0 is argmax. `topp` keeps the fewest most probable tokens whose sum
-    exceeds it; 0, and anything from 1 up, keeps all (Holtzman et al., arXiv:1904.09751, section 3.1). `seed` starts
-    the random numbers; None asks the system for one. The seed in use can be read back.
+    The steps, in this order (that of Hugging Face's transformers):
 
-    Raises SamplerError if `temperature` or `topp` is negative, NaN or infinite, or `seed` is not in 0..2^64-1.
+    1. `repetition_penalty` divides the positive logits of all tokens of the text so far, prompt included, and
+       multiplies the negative ones, each once; 1 is off (Keskar et al., arXiv:1909.05858, section 4.1, which divides
+       them all: a negative logit would gain).
+    2. `temperature` divides the logits; 0 is argmax, and ends here.
+    3. `topk` keeps that many tokens of the largest logits, ties by index; 0 is off. Softmax is over those.
+    4. `topp` keeps the fewest most probable tokens whose sum exceeds it; 0, and anything from 1 up, keeps all (Holtzman
+       et al., arXiv:1904.09751, section 3.1).
+    5. `minp` keeps tokens of at least that part of the largest probability; 0 is off (Nguyen et al., arXiv:2407.01082,
+       section 3).
+
+    One of those left is drawn. `seed` starts the random numbers; None asks the system for one. The seed in use can be
+    read back.
+
+    Raises SamplerError if `temperature` or `topp` is negative, NaN or infinite, `seed` is not in 0..2^64-1, `topk` is
+    no whole number from 0 up, `minp` is not in 0..1, or `repetition_penalty` not in 0.001..1000.
     """
 
-    def __init__(self, temperature: float = 1.0, topp: float = 0.9, seed: int | None = 0) -> None:
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        topp: float = 0.9,
+        seed: int | None = 0,
+        topk: int = 0,
+        minp: float = 0.0,
+        repetition_penalty: float = 1.0,
+    ) -> None:
         self.temperature, self.topp = _limit("temperature", temperature), _limit("topp", topp)
-        self.seed = randbits(64) if seed is None else _seed(seed)
+        self.seed = randbits(64) if seed is None else _whole("seed", seed, MASK64, "2^64-1")
+        self.topk = _whole("topk", topk, MASK64, "2^64-1; 0 is off")
+        self.minp = _in_range("minp", minp, 0, 1, "0..1; 0 is off")
+        self.repetition_penalty = _in_range(
+            "repetition_penalty", repetition_penalty, *PENALTIES, "0.001..1000; 1 is off"
+        )
         self._state = self.seed or SEED_FOR_ZERO
 
-    def sample(self, logits: Sequence[Any]) -> int:
-        """The next token: (V) -> (). -infinity rules a token out.
+    def sample(self, logits: Sequence[Any], tokens: Iterable[int] = ()) -> int:
+        """The next token: (V) -> (). -infinity rules a token out. `tokens` are those of the text so far.
 
-        Raises NumericsError if a logit is NaN or +infinity, or all are -infinity.
+        Raises NumericsError if a logit is NaN or +infinity, or all are -infinity, and SamplerError if one of `tokens`
+        has no logit.
         """
-        check_logits(logits)
+        scores = penalize(logits, tokens, self.repetition_penalty)
+        check_logits(scores)
         if self.temperature == 0:
-            return kernels.argmax(logits)
-        return sample_topp(self.probabilities(logits), self.topp, self._coin())
+            return kernels.argmax(scores)
+        candidates = top_k(scores, self.topk)
+        probabilities = self.probabilities([scores[token] for token in candidates])
+        return candidates[sample_minp(probabilities, self.minp, self.topp, self._coin())]
 
     def probabilities(self, logits: Sequence[Any]) -> list[Any]:
         """Softmax of the logits over the temperature: (V) -> (V)."""
@@ -58,14 +97,24 @@ def _limit(name: str, value: Any) -> float:
     return number
 
 
-def _seed(value: Any) -> int:
+def _in_range(name: str, value: Any, least: float, most: float, rule: str) -> float:
     try:
-        seed = index(value)
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not least <= number <= most:
+        raise SamplerError(f"{name} must be in {rule} (got {value!r})")
+    return number
+
+
+def _whole(name: str, value: Any, most: int, rule: str) -> int:
+    try:
+        number = index(value)
     except TypeError:
-        seed = -1
-    if not 0 <= seed <= MASK64:
-        raise SamplerError(f"seed must be a whole number in 0..2^64-1 (got {value!r})")
-    return seed
+        number = -1
+    if not 0 <= number <= most:
+        raise SamplerError(f"{name} must be a whole number in 0..{rule} (got {value!r})")
+    return number
 
 
 def check_logits(logits: Sequence[Any]) -> None:
@@ -75,6 +124,39 @@ def check_logits(logits: Sequence[Any]) -> None:
             raise NumericsError(f"logits must not be NaN or infinite (token {token} has {logit})")
     if not len(logits) or max(logits) == float("-inf"):
         raise NumericsError("logits must not all be -infinity: no token is left to choose")
+
+
+def penalize(logits: Sequence[Any], tokens: Iterable[int], penalty: float) -> Sequence[Any]:
+    """Logits of which those of `tokens` are smaller, where `penalty` is above 1: (V) -> (V).
+
+    x / penalty if x > 0, else x * penalty, once for each token.
+    """
+    if penalty == 1:
+        return logits
+    scores = [float(logit) for logit in logits]
+    for token in seen_tokens(tokens, len(scores)):
+        scores[token] = scores[token] / penalty if scores[token] > 0 else scores[token] * penalty
+    return scores
+
+
+def seen_tokens(tokens: Iterable[int], vocab_size: int) -> list[int]:
+    """Each of the tokens once. Raises SamplerError if one is not in 0..vocab_size-1."""
+    seen = sorted(set(tokens))
+    for token in (*seen[:1], *seen[-1:]):
+        if not 0 <= token < vocab_size:
+            raise SamplerError(f"tokens to be penalized must be in 0..{vocab_size - 1} (got {token})")
+    return seen
+
+
+def top_k(scores: Sequence[Any], k: int) -> Sequence[int]:
+    """The `k` tokens of the largest numbers, lower ones first where numbers are equal; all where `k` is 0: (V) -> (k).
+
+    They come in the order of the vocabulary.
+    """
+    everything = range(len(scores))
+    if not 0 < k < len(scores):
+        return everything
+    return sorted(sorted(everything, key=lambda token: -scores[token])[:k])
 
 
 def random_f32(state: int) -> tuple[int, float]:
@@ -115,3 +197,19 @@ def sample_topp(probabilities: Sequence[Any], topp: float, coin: float) -> int:
         if total > topp:
             break
     return order[sample_mult(kept, coin * total)]
+
+
+def sample_minp(probabilities: Sequence[Any], minp: float, topp: float, coin: float) -> int:
+    """A token from what both top-p and min-p keep: (V), (), (), () -> ().
+
+    Tokens of less than `minp` times the largest probability are dropped. (To drop them first is the same: either rule
+    keeps the most probable tokens, so that the stricter one decides, and no probability is scaled in between.)
+    """
+    least = minp * max(probabilities)
+    likely = [token for token, probability in enumerate(probabilities) if probability >= least]
+    if len(likely) == len(probabilities):
+        return sample_topp(probabilities, topp, coin)
+    kept = [probabilities[token] for token in likely]
+    if not 0 < topp < 1:
+        return likely[sample_mult(kept, coin * fsum(kept))]
+    return likely[sample_topp(kept, topp, coin)]

@@ -18,6 +18,9 @@ from llama2_ref import sampler as ref
 DRAW = """\
 for package in (llama2_ref, llama2_fast):
     print(package.Sampler(temperature, topp, seed).sample(logits))"""
+FILTERED = """\
+for package in (llama2_ref, llama2_fast):
+    print(package.Sampler(temperature, topp, seed, topk, minp, penalty).sample(logits, tokens))"""
 
 coins = st.integers(0, 2**24 - 1).map(lambda k: k / 2**24)
 topps = st.one_of(st.floats(0, 1), st.sampled_from((0.0, 0.5, 0.9, 1.0, 1.5, 1e-30, 0.999999)))
@@ -100,6 +103,186 @@ def test_samplers_draw_accepted_tokens(logits, temperature, topp, seed):
     coin = ref.random_f32(seed or ref.SEED_FOR_ZERO)[1]
     accepted = topp_accept([x.value for x in p], topp, coin, np.array([x.error for x in p]))
     assert all(accepted[token] for token in tokens), (tokens, np.flatnonzero(accepted))
+
+
+# ------------------------------------------------------------------------------- repetition penalty, top-k and min-p
+
+penalties = st.one_of(st.sampled_from((1.0, 1.1, 1.3, 0.8, 2.0, 1e-3, 1e3)), st.floats(1e-3, 1e3))
+ties = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=40)
+some_tokens = st.lists(st.integers(0, 39), max_size=30)
+
+
+@given(lengths.flatmap(numbers), st.lists(st.integers(0, 66), max_size=12), penalties)
+def test_penalties_are_equal_bit_for_bit(logits, tokens, penalty):
+    tokens = [token % len(logits) for token in tokens]
+    expected = logits.astype(np.float64)
+    for token in set(tokens):
+        expected[token] *= 1 / penalty if logits[token] > 0 else penalty
+    slow, quick = ref.penalize(logits.tolist(), tokens, penalty), fast.penalize(logits, tokens, penalty)
+    assert np.array_equal(slow, quick)
+    assert np.allclose(quick, expected, rtol=2.0**-51, atol=0)  # two roundings more
+
+
+def test_a_penalty_makes_a_token_less_likely_whatever_its_sign():
+    """Once, however often it was there; of the paper's formula a negative logit would gain."""
+    for module, make in ((ref, list), (fast, lambda x: np.array(x, np.float32))):
+        scores = module.penalize(make([2.0, -2.0, 0.0, 3.0]), [0, 1, 1, 1, 2, 0], 2.0)
+        assert list(scores) == [1.0, -4.0, 0.0, 3.0]
+        assert list(module.penalize(make([2.0, -2.0]), [0, 1], 0.5)) == [4.0, -1.0]
+
+
+@pytest.mark.parametrize("token", [-1, 3, 2**70])
+def test_a_token_without_a_logit_is_refused(llama2, token):
+    with pytest.raises(llama2.SamplerError, match=rf"in 0..2 \(got {token}\)"):
+        llama2.Sampler(repetition_penalty=2).sample([1.0, 2.0, 3.0], [0, token])
+
+
+@given(st.one_of(lengths.flatmap(numbers), ties.map(lambda x: np.array(x, np.float32))), st.integers(0, 70))
+@example(np.array([1, 2, 2, 2, 0], np.float32), 2)  # of equal ones the first stay
+@example(np.array([-np.inf, -np.inf, 1], np.float32), 2)
+def test_top_k_keeps_the_same_tokens(logits, k):
+    order = np.lexsort((np.arange(len(logits)), -logits.astype(np.float64)))
+    expected = sorted(order[: k or None])
+    assert list(ref.top_k(logits.tolist(), k)) == list(fast.top_k(logits, k)) == expected
+
+
+@given(
+    grid_distributions(),
+    st.integers(0, 64).map(lambda k: k / 64),
+    st.integers(0, 66).map(lambda k: k / 64),
+    st.integers(0, 63).map(lambda k: k / 64),
+)
+@example(np.array([0.5, 0.25, 0.25], np.float32), 0.5, 0.0, 0.75)  # a part that is reached stays; the coin is scaled
+@example(np.array([0.25, 0.5, 0.25], np.float32), 1.0, 0.0, 0.9)  # only the largest
+@example(np.array([0.25, 0.5, 0.25], np.float32), 0.75, 0.75, 0.9)  # min-p is stricter than top-p
+@example(np.array([0.125, 0.5, 0.375], np.float32), 0.5, 0.25, 0.9)  # top-p is stricter than min-p
+def test_min_p_is_equal_on_a_grid(p, minp, topp, coin):
+    """No number rounds here but the coin times the sum that is left, which is exact, too."""
+    token = ref.sample_minp(p.tolist(), minp, topp, coin)
+    assert fast.sample_minp(p, minp, topp, coin) == token
+    order = np.argsort(-p, kind="stable") if 0 < topp < 1 else np.arange(len(p))
+    if 0 < topp < 1:
+        order = order[: int(np.argmax(np.append(np.cumsum(p[order]) > topp, True))) + 1]
+    order = order[p[order] >= minp * p.max()]
+    sums = np.cumsum(p[order])
+    assert token == order[int(np.argmax(sums > coin * sums[-1]))]
+
+
+@given(
+    lengths.flatmap(numbers),
+    some_tokens,
+    st.sampled_from((1.0, 0.1, 0.7, 3.0, 1e30)),
+    topps,
+    st.sampled_from((0, 1, 2, 5, 40)),
+    st.one_of(st.sampled_from((0.0, 0.05, 0.5, 1.0)), st.floats(0, 1)),
+    penalties,
+    seeds,
+)
+def test_samplers_draw_accepted_tokens_whatever_is_filtered(
+    logits, tokens, temperature, topp, topk, minp, penalty, seed
+):
+    """Penalty and top-k are exact; the rest is right if it is for one of the sets that min-p may leave."""
+    tokens = [token % len(logits) for token in tokens]
+    told = {"logits": logits, "tokens": tokens, "temperature": temperature, "topp": topp, "topk": topk}
+    reproduce.told = lambda: reproduce.script(FILTERED, **told, minp=minp, penalty=penalty, seed=seed)
+    arguments = temperature, topp, seed, topk, minp, penalty
+    with np.errstate(over="ignore"):
+        drawn = [module.Sampler(*arguments).sample(logits, tokens) for module in (llama2_ref, llama2_fast)]
+    scores = np.array(ref.penalize(logits.tolist(), tokens, penalty))
+    candidates = np.array(ref.top_k(scores.tolist(), topk))
+    with np.errstate(over="ignore"):
+        z = (scores[candidates] - scores[candidates].max()) / temperature
+    p = BoundedKernels().softmax([Bounded(x, 2 * U * abs(x)) for x in np.maximum(z, -1e4)])
+    accepted = minp_accept(np.array([x.value for x in p]), minp, topp, coin_of(seed), np.array([x.error for x in p]))
+    assert set(drawn) <= set(candidates[accepted]), (drawn, candidates[accepted])
+
+
+def coin_of(seed: int) -> float:
+    return ref.random_f32(seed or ref.SEED_FOR_ZERO)[1]
+
+
+def minp_accept(p: np.ndarray, minp: float, topp: float, coin: float, dp: np.ndarray) -> np.ndarray:
+    """Which tokens a correct sampler may return: those of topp_accept for any set that errors allow min-p to leave.
+
+    Equal probabilities stay or go together. Where top-p is off the coin is scaled to the sum that is left, which is as
+    if the probabilities were scaled to 1.
+    """
+    peak, off = p.max(), dp[p.argmax()]
+    surely, possibly = p - dp >= minp * (peak + off), p + dp >= minp * (peak - off)
+    surely[p.argmax()] = True
+    accepted = np.zeros(len(p), bool)
+    for least in {*p[possibly & ~surely], p[surely].min()}:
+        kept = surely | (possibly & (p >= least))
+        q, dq = p[kept], dp[kept]
+        if not 0 < topp < 1 and not kept.all():
+            total, loss = q.sum(), dq.sum()
+            q, dq = q / total, (dq + q * loss / total) / total * 1.01 + 2.0**-50
+        accepted[kept] |= topp_accept(q, topp, coin, dq)
+    return accepted
+
+
+def test_each_step_comes_in_its_turn(llama2):
+    """Numbers that say another token in every other order; the coin of seed 1 is near 0.5."""
+    sampler = llama2.Sampler(0.0, repetition_penalty=4.0)
+    assert sampler.sample([3.0, 1.0, 2.0], [0]) == 2  # also without temperature
+    sampler = llama2.Sampler(1.0, 0.0, 1, topk=1, repetition_penalty=4.0)
+    assert [sampler.sample([3.0, 1.0, 2.0], [0]) for _ in range(5)] == [2] * 5  # before top-k
+    logits = np.log([0.4, 0.3, 0.2, 0.1]).astype(np.float32)
+    coins = [k / 64 for k in range(64)]
+    # Top-p counts in what top-k leaves: 4/7 of it exceed 0.5, which 0.4 would not.
+    assert draws(llama2.Sampler(1.0, 0.5, topk=2), logits, coins) == {0}
+    assert draws(llama2.Sampler(1.0, 0.5), logits, coins) == {0, 1}
+    # Min-p is measured by the likeliest token after temperature: 0.1 is 1/4 of it, at 0.5 a sixteenth.
+    assert draws(llama2.Sampler(1.0, 0.0, minp=0.2), logits, coins) == {0, 1, 2, 3}
+    assert draws(llama2.Sampler(0.5, 0.0, minp=0.2), logits, coins) == {0, 1, 2}
+    # Top-p counts all, not what min-p leaves: 0.4 of 0.7 would exceed 0.5.
+    assert draws(llama2.Sampler(1.0, 0.5, minp=0.7), logits, coins) == {0, 1}
+
+
+def draws(sampler, logits, coins):
+    """The tokens that these coins bring."""
+    coin = iter(coins)
+    sampler._coin = lambda: next(coin)
+    return {sampler.sample(logits) for _ in coins}
+
+
+def test_filters_that_are_off_change_nothing(llama2):
+    rng = np.random.default_rng(3)
+    plain = llama2.Sampler(0.8, 0.9, 5)
+    others = [llama2.Sampler(0.8, 0.9, 5, 0, 0.0, 1.0), llama2.Sampler(0.8, 0.9, 5, topk=60)]
+    for _ in range(200):
+        logits = rng.standard_normal(50).astype(np.float32) * 3
+        assert {sampler.sample(logits, [1, 2]) for sampler in others} == {plain.sample(logits)}
+
+
+def test_transformers_keeps_the_same_tokens(llama2):
+    """An independent judge: the logits processors of Hugging Face's transformers, in the order that it runs them in."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    processors = pytest.importorskip("transformers", reason="transformers is not installed").generation.logits_process
+    rng, count = np.random.default_rng(11), 256
+    coins = [k / count for k in range(count)]
+    for _ in range(60):
+        logits = rng.standard_normal(30).astype(np.float32) * 4
+        tokens = rng.integers(0, 30, 12).tolist()
+        temperature, topp, penalty = rng.uniform(0.3, 2), rng.choice([1.0, rng.uniform(0.1, 1)]), rng.uniform(0.7, 1.8)
+        topk, minp = int(rng.choice([0, rng.integers(1, 30)])), rng.choice([0.0, rng.uniform(0, 0.5)])
+        scores = torch.from_numpy(logits.astype(np.float64))[None]
+        for make, value in (
+            (processors.RepetitionPenaltyLogitsProcessor, penalty),
+            (processors.TemperatureLogitsWarper, temperature),
+            (processors.TopKLogitsWarper, topk or None),
+            (processors.TopPLogitsWarper, topp),
+            (processors.MinPLogitsWarper, minp),
+        ):
+            scores = scores if value is None else make(value)(torch.tensor([tokens]), scores)
+        expected = scores.softmax(-1)[0].numpy()
+        coin = iter(coins)
+        sampler = llama2.Sampler(temperature, topp, 0, topk, minp, penalty)
+        sampler._coin = lambda coin=coin: next(coin)
+        shares = np.bincount([sampler.sample(logits, tokens) for _ in coins], minlength=30) / count
+        # Of evenly spread coins, as many fall into an interval as its length says, but for one at its ends.
+        assert np.all(np.abs(shares - expected) <= 1 / count + 1e-5)
+        assert not shares[expected == 0].any()
 
 
 @given(seeds, st.integers(1, 50))

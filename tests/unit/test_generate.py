@@ -30,7 +30,7 @@ class Scripted:
     def __init__(self, tokens):
         self.tokens = iter(tokens)
 
-    def sample(self, logits):
+    def sample(self, logits, tokens=()):
         return next(self.tokens)
 
 
@@ -109,7 +109,7 @@ def test_times_are_kept_apart(model, monkeypatch):
         cache.length += len(tokens)
 
     class Sampler(Scripted):
-        def sample(self, logits):
+        def sample(self, logits, tokens=()):
             clock[0] += 1
             return next(self.tokens)
 
@@ -153,6 +153,9 @@ nan, inf = float("nan"), float("inf")
     [
         *({name: value} for name in ("temperature", "topp") for value in (-0.1, nan, inf, -inf)),
         *({"seed": value} for value in (-1, 2**64, 1.5, "1")),
+        *({"topk": value} for value in (-1, 2**64, 1.5, "1", None)),
+        *({"minp": value} for value in (-0.1, 1.1, nan, inf, "x", None, 10**400)),
+        *({"repetition_penalty": value} for value in (0, -1.1, 1e-4, 1001, nan, inf, "x", None, 10**400)),
         *({name: value} for name in ("temperature", "topp") for value in (10**400, "x", None)),
     ],
 )
