@@ -7,6 +7,7 @@ question (Touvron et al., arXiv:2307.09288, section 3.3; llama2.c's chat mode). 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ._stop import stop_strings, until_stop
 from ._template import compile_template, render_template
 from .errors import PromptError
 from .generate import TextStream, check_text, end_of_text
@@ -57,12 +58,20 @@ def _encode_rendered(tokenizer: Any, messages: Sequence[Message], template: str)
 class Conversation:
     """Turns that share one key/value cache."""
 
-    def __init__(self, transformer: Any, tokenizer: Any, sampler: Any, steps: int, template: str | None = None) -> None:
+    def __init__(
+        self,
+        transformer: Any,
+        tokenizer: Any,
+        sampler: Any,
+        steps: int,
+        template: str | None = None,
+        stop: str | Sequence[str] = (),
+    ) -> None:
         """`template` is that of `encode_chat`, which see for what is raised if it can't be used."""
         if template is not None:
             compile_template(template)
         self._transformer, self._tokenizer, self._sampler, self._steps = transformer, tokenizer, sampler, steps
-        self._template = template
+        self._template, self._stop = template, stop_strings(stop)
         self._cache = transformer.new_cache()
         self._messages: list[Message] = []  # up to the last question
         self._last: TextStream | None = None
@@ -89,10 +98,11 @@ class Conversation:
         return stream
 
     def _answered(self) -> list[Message]:
-        """The last answer, as far as it went."""
+        """The last answer, as far as it went, up to a stop string."""
         tokens = self._last.tokens[self._last.prompt_length :] if self._last else []
         hidden = [] if self._tokenizer.bos is None else [self._tokenizer.bos]
-        return [{"role": "assistant", "content": self._tokenizer.decode(hidden + tokens)}]
+        text = self._tokenizer.decode(hidden + tokens)
+        return [{"role": "assistant", "content": "".join(until_stop([text], self._stop)) if self._stop else text}]
 
     def answer(self, tokens: list[int]) -> TextStream:
         """The model's answer to tokens. As far as they are those of the last turns, they are not read again."""
@@ -101,7 +111,7 @@ class Conversation:
             self._last.close()
             self._cache.length = _agreeing(self._last.tokens[: self._cache.length], tokens[:-1])
         parts = self._transformer, self._tokenizer, self._sampler, self._cache
-        self._last = TextStream(*parts, tokens, end, echo=False)
+        self._last = TextStream(*parts, tokens, end, echo=False, stop=self._stop)
         return self._last
 
 

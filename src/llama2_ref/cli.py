@@ -206,6 +206,7 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
     parser.add_argument("-s", "--seed", type=int, metavar="N", help="default: another one each time")
     steps = "positions, the prompt's included; 0 is the whole context (default 256, chat 0)"
     parser.add_argument("-n", "--steps", type=int, metavar="N", help=steps)
+    _add_text(parser)
     parser.add_argument("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: instead of the verb")
     parser.add_argument("-y", "--system", metavar="TEXT", help="chat: the system message")
     integers = "make such numbers of the weights when reading"
@@ -237,9 +238,16 @@ def _add_filters(parser: Parser) -> None:
     parser.add_argument(*names, dest="repetition_penalty", type=float, default=1.0, metavar="X", help=penalty)
 
 
-def _sampling(args: argparse.Namespace) -> dict[str, Any]:
-    """What is asked for beside temperature, top-p and seed, by the names that Sampler knows."""
-    return {name: getattr(args, name) for name in ("topk", "minp", "repetition_penalty")}
+def _add_text(parser: Parser) -> None:
+    stop = "end before this text where it is generated; may be given several times"
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help=stop)
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `generate` and `conversation` take by name."""
+    filters = {name: getattr(args, name) for name in ("topk", "minp", "repetition_penalty")}
+    stop = [_text(stop, "a stop string") for stop in args.stop]
+    return {"temperature": _temperature(args), "topp": args.topp, "seed": args.seed, "stop": stop, **filters}
 
 
 def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
@@ -312,7 +320,7 @@ def _generate(llama2: ModuleType, args: argparse.Namespace) -> None:
     prompt = _prompt(args) or ""
     model = _load(llama2, args)
     steps = STEPS if args.steps is None else args.steps
-    stream = model.generate(prompt, steps, _temperature(args), args.topp, args.seed, **_sampling(args))
+    stream = model.generate(prompt, steps, **_options(args))
     _say_clipped(args.steps, model.config.seq_len)
     _write(stream)
     _say_rates(stream)
@@ -322,7 +330,7 @@ def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
     first = _prompt(args)
     system = check_text(_text(args.system, "system message"), "system message") if args.system else None
     model = _load(llama2, args)
-    conversation = model.conversation(args.steps or 0, _temperature(args), args.topp, args.seed, **_sampling(args))
+    conversation = model.conversation(args.steps or 0, **_options(args))
     _say_clipped(args.steps, model.config.seq_len)
     for content in _questions(first):
         stream = conversation.say(content, system)

@@ -1,10 +1,11 @@
 """From a prompt to text: the loop of forward pass and sampler, as an iterator that works when it is asked."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from time import perf_counter
 from typing import Any
 
+from ._stop import stop_strings, until_stop
 from .errors import PromptError
 from .tokenizer import check_unicode
 
@@ -41,9 +42,21 @@ class TextStream(Iterator[str]):
     """
 
     def __init__(
-        self, transformer: Any, tokenizer: Any, sampler: Any, cache: Any, prompt: Sequence[int], end: int, echo: bool
+        self,
+        transformer: Any,
+        tokenizer: Any,
+        sampler: Any,
+        cache: Any,
+        prompt: Sequence[int],
+        end: int,
+        echo: bool,
+        stop: str | Sequence[str] = (),
     ) -> None:
-        """`cache` may hold the first tokens of `prompt`; `end` is that of `end_of_text`; `echo`: the prompt, too."""
+        """`cache` may hold the first tokens of `prompt`; `end` is that of `end_of_text`; `echo`: the prompt, too.
+
+        What is generated ends before the first `stop` string, if there is one; its tokens stay in `tokens`. Raises
+        PromptError if a stop string is empty, or no text.
+        """
         self.tokens = list(prompt)
         self.prompt_length = len(prompt)
         self.prompt_seconds = self.seconds = 0.0
@@ -54,7 +67,10 @@ class TextStream(Iterator[str]):
         self._stop = tokenizer.stop
         # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
         hidden = [] if tokenizer.bos is None else [tokenizer.bos]
-        self._pieces: Iterator[str] = tokenizer.pieces(chain(prompt if echo else hidden, self._new_tokens()))
+        shown = self.tokens[:] if echo else hidden
+        self._pieces: Iterator[str] = tokenizer.pieces(chain(shown, self._new_tokens()))
+        if stops := stop_strings(stop):  # there is a piece for each token
+            self._pieces = chain(islice(self._pieces, len(shown)), until_stop(self._pieces, stops))
 
     def __next__(self) -> str:
         return next(self._pieces)

@@ -49,6 +49,8 @@ class Model:
         temperature: float = 1.0,
         topp: float = 0.9,
         seed: int | None = None,
+        *,
+        stop: str | Sequence[str] = (),
         **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The prompt and its continuation, piece by piece, each made when it is asked for.
@@ -56,16 +58,17 @@ class Model:
         An empty prompt begins from nothing. The text takes at most `steps` positions, prompt and BOS included; 0, or
         more than the context, means the whole context. It ends early where the model says so. `temperature`, `topp`,
         `seed` and what `sampling` names (`topk`, `minp`, `repetition_penalty`) are those of Sampler; without a seed,
-        every call gives another text.
+        every call gives another text. What is generated ends before the first `stop` string, which may be split over
+        tokens: what may become one is held back.
 
-        Raises PromptError if the prompt is not valid text or has no room, SamplerError for values out of range, and,
-        while it is iterated, NumericsError if a logit is not finite.
+        Raises PromptError if the prompt is not valid text or has no room, or a stop string is empty, SamplerError for
+        values out of range, and, while it is iterated, NumericsError if a logit is not finite.
         """
         check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
         tokens = encode_prompt(self.tokenizer, prompt)
         end = end_of_text(steps, self.config.seq_len, len(tokens))
         sampler, cache = self._sampler(temperature, topp, seed, **sampling), self.transformer.new_cache()
-        return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, echo=True)
+        return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, True, stop)
 
     def chat(
         self,
@@ -74,6 +77,8 @@ class Model:
         temperature: float = 1.0,
         topp: float = 0.9,
         seed: int | None = None,
+        *,
+        stop: str | Sequence[str] = (),
         **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The model's answer to messages such as [{"role": "user", "content": "Hello"}], piece by piece.
@@ -81,7 +86,7 @@ class Model:
         The messages are those of `encode_chat`; everything else is as in `generate`.
         """
         tokens = encode_chat(self.tokenizer, messages, self.template)
-        return self.conversation(steps, temperature, topp, seed, **sampling).answer(tokens)
+        return self.conversation(steps, temperature, topp, seed, stop=stop, **sampling).answer(tokens)
 
     def conversation(
         self,
@@ -89,11 +94,13 @@ class Model:
         temperature: float = 1.0,
         topp: float = 0.9,
         seed: int | None = None,
+        *,
+        stop: str | Sequence[str] = (),
         **sampling: Unpack[Sampling],
     ) -> Conversation:
         """A chat whose turns share one key/value cache, so that each turn only reads what is new."""
         sampler = self._sampler(temperature, topp, seed, **sampling)
-        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template)
+        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template, stop)
 
 
 def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, quantize: str | None = None) -> Model:

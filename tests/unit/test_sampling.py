@@ -1,0 +1,138 @@
+"""What a user asks of a text beside temperature, top-p and seed: by the library and by the command line."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import llama2_ref
+from commands import write_scripted
+from llama2_ref.cli import main
+from models import write_model
+
+CONFIG = llama2_ref.Config(dim=16, hidden_dim=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=64)
+Ask = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random model."""
+    return write_model(tmp_path_factory.mktemp("random"), CONFIG, seed=2)
+
+
+@pytest.fixture
+def ask(llama2: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Run the command line in this process: exit code, standard output, and standard error without the description."""
+
+    def ask(*argv: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = main(llama2, [str(word) for word in argv])
+        out, err = capsys.readouterr()
+        return code, out, "".join(line for line in err.splitlines(keepends=True) if " parameters, " not in line)
+
+    return ask
+
+
+# ------------------------------------------------------------------------------------------------------------- samplers
+
+FILTERS = {"topk": (3, "--top-k", "--topk", "-k"), "minp": (0.4, "--min-p", "--minp")}
+FILTERS |= {"repetition_penalty": (3.0, "--repetition-penalty", "--repeat-penalty"), "topp": (0.3, "--top-p", "--topp")}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_each_filter_is_the_sampler_s(llama2: ModuleType, ask: Ask, model: Path, name: str) -> None:
+    value, *flags = FILTERS[name]
+    expected = "".join(llama2.load(model).generate("ab", seed=1, **{name: value}))
+    plain = "".join(llama2.load(model).generate("ab", seed=1))
+    assert expected != plain
+    for flag in flags:
+        assert ask(model, "-i", "ab", "-s", 1, flag, value)[:2] == (0, expected + "\n")
+
+
+def test_chats_have_the_same_filters(llama2: ModuleType, ask: Ask, model: Path) -> None:
+    filters = {"topk": 4, "minp": 0.1, "repetition_penalty": 1.5}
+    expected = "".join(llama2.load(model).chat([{"role": "user", "content": "a"}], seed=1, **filters))
+    code, out, _ = ask("chat", model, "-i", "a", "-s", 1, "-k", 4, "--min-p", 0.1, "--repetition-penalty", 1.5)
+    assert (code, out) == (0, f"Assistant: {expected}\nUser: \n")
+
+
+def test_what_is_repeated_is_penalized_in_prompt_and_text(llama2: ModuleType, model: Path) -> None:
+    """With the largest penalty a greedy text repeats nothing while there are tokens whose logits are positive."""
+    loaded = llama2.load(model)
+    stream = loaded.generate("ab", 40, temperature=0, repetition_penalty=1000)
+    list(stream)
+    assert len(set(stream.tokens)) == len(stream.tokens) > 20
+    plain = loaded.generate("ab", 40, temperature=0)
+    list(plain)
+    assert len(set(plain.tokens)) < len(plain.tokens)
+
+
+def test_a_parameter_that_does_not_exist(llama2: ModuleType, model: Path) -> None:
+    with pytest.raises(TypeError, match="top_k"):
+        llama2.load(model).generate(top_k=3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--top-k", "-1"], "topk must be a whole number in 0..2^64-1; 0 is off (got -1)"),
+        (["--top-k", "1.5"], "argument -k/--top-k/--topk: invalid int value: '1.5'"),
+        (["--min-p", "1.5"], "minp must be in 0..1; 0 is off (got 1.5)"),
+        (["--min-p", "nan"], "minp must be in 0..1; 0 is off (got nan)"),
+        (["--repetition-penalty", "0"], "repetition_penalty must be in 0.001..1000; 1 is off (got 0.0)"),
+        (["--stop", ""], "a stop string must be a text that is not empty (got '')"),
+    ],
+    ids=str,
+)
+def test_flags_out_of_range(ask: Ask, model: Path, flags: list[str], says: str) -> None:
+    code, out, err = ask(model, *flags)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+
+
+# --------------------------------------------------------------------------------------------------------- stop strings
+
+
+@pytest.mark.parametrize(
+    ("stops", "text"),
+    [
+        (["bc"], "1+1a"),
+        (["cd", "bc"], "1+1a"),
+        (["e"], "1+1abcd"),  # held back for nothing
+        (["dx"], "1+1abcd"),
+        (["abcd"], "1+1"),
+        (["+1"], "1+1abcd"),  # of the prompt
+        (["1ab"], "1+1abcd"),  # begins in it
+    ],
+)
+def test_a_text_ends_before_a_stop_string(
+    llama2: ModuleType, ask: Ask, tmp_path: Path, stops: list[str], text: str
+) -> None:
+    path = write_scripted(tmp_path, [b"a", b"b", b"c", b"d"])
+    assert "".join(llama2.load(path).generate("1+1", stop=stops)) == text
+    code, out, _ = ask(path, "-i", "1+1", *(word for stop in stops for word in ("--stop", stop)))
+    assert (code, out) == (0, text + "\n")
+
+
+def test_a_stop_string_may_be_split_within_a_character(llama2: ModuleType, tmp_path: Path) -> None:
+    emoji = "\U0001f600".encode()
+    path = write_scripted(tmp_path, [b"=", emoji[:1], emoji[1:3], emoji[3:], b"!"])
+    stream = llama2.load(path).generate("1", stop="\U0001f600!")
+    assert "".join(stream) == "1="
+    assert "".join(llama2.load(path).generate("1", stop="\U0001f600?")) == "1=\U0001f600!"
+
+
+def test_nothing_is_generated_behind_a_stop_string(llama2: ModuleType, tmp_path: Path) -> None:
+    path = write_scripted(tmp_path, [b"a", b"b", b"c"], loop=True)
+    stream = llama2.load(path).generate("1", stop="ca")
+    assert "".join(stream) == "1ab"
+    assert stream.generated == 4
+
+
+def test_every_answer_of_a_chat_ends_before_a_stop_string(ask: Ask, tmp_path: Path) -> None:
+    path = write_scripted(tmp_path, [b"a", b"b", b"c"], seq_len=200)
+    code, out, _ = ask("chat", path, "--stop", "bc", stdin=b"1\n2\n")
+    assert (code, out) == (0, "User: Assistant: a\nUser: Assistant: a\nUser: \n")
