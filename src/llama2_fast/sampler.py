@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llama2_ref import sampler as reference
 from llama2_ref.errors import NumericsError
-from llama2_ref.sampler import seen_tokens
+from llama2_ref.sampler import TokenLogprob, seen_tokens, token_logprob
 
 from . import kernels
 
@@ -32,9 +32,22 @@ class Sampler(reference.Sampler):
         """Softmax of the logits over the temperature: (V) -> (V). As llama2_ref.Sampler.probabilities."""
         return self._softmax(np.asarray(logits, np.float32))
 
+    def logprob(self, logits: ArrayLike, token: int, count: int) -> TokenLogprob:
+        """The logarithm of a token's probability, and the `count` most likely ones. As llama2_ref.Sampler.logprob."""
+        array = np.asarray(logits, np.float32)
+        return token_logprob(log_probabilities(array), array, top_k(array, count) if count else (), token)
+
     def _softmax(self, scores: Array) -> Array:
         # Divided in float64: a temperature below float32's range is legal.
         return kernels.softmax((scores - scores.max()) / np.float64(self.temperature))
+
+
+def log_probabilities(logits: Array) -> Array:
+    """log softmax, in float64. As llama2_ref.sampler.log_probabilities, also for many vectors: (..., V) -> (..., V)."""
+    shifted: Array = logits.astype(np.float64)
+    shifted -= shifted.max(-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return shifted
 
 
 def penalize(logits: Array, tokens: Iterable[int], penalty: float) -> Array:

@@ -66,12 +66,13 @@ class Conversation:
         steps: int,
         template: str | None = None,
         stop: str | Sequence[str] = (),
+        logprobs: int | None = None,
     ) -> None:
         """`template` is that of `encode_chat`, which see for what is raised if it can't be used."""
         if template is not None:
             compile_template(template)
         self._transformer, self._tokenizer, self._sampler, self._steps = transformer, tokenizer, sampler, steps
-        self._template, self._stop = template, stop_strings(stop)
+        self._template, self._stop, self._logprobs = template, stop_strings(stop), logprobs
         self._cache = transformer.new_cache()
         self._messages: list[Message] = []  # up to the last question
         self._last: TextStream | None = None
@@ -111,7 +112,7 @@ class Conversation:
             self._last.close()
             self._cache.length = _agreeing(self._last.tokens[: self._cache.length], tokens[:-1])
         parts = self._transformer, self._tokenizer, self._sampler, self._cache
-        self._last = TextStream(*parts, tokens, end, echo=False, stop=self._stop)
+        self._last = TextStream(*parts, tokens, end, False, self._stop, self._logprobs)
         return self._last
 
 

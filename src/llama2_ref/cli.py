@@ -2,12 +2,14 @@
 
 import argparse
 import inspect
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
@@ -241,13 +243,15 @@ def _add_filters(parser: Parser) -> None:
 def _add_text(parser: Parser) -> None:
     stop = "end before this text where it is generated; may be given several times"
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help=stop)
+    logprobs = "tell each token's log-probability and the N most likely ones, as lines of JSON on standard error"
+    parser.add_argument("--logprobs", type=int, metavar="N", help=logprobs)
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """What `generate` and `conversation` take by name."""
-    filters = {name: getattr(args, name) for name in ("topk", "minp", "repetition_penalty")}
+    named = {name: getattr(args, name) for name in ("topk", "minp", "repetition_penalty", "logprobs")}
     stop = [_text(stop, "a stop string") for stop in args.stop]
-    return {"temperature": _temperature(args), "topp": args.topp, "seed": args.seed, "stop": stop, **filters}
+    return {"temperature": _temperature(args), "topp": args.topp, "seed": args.seed, "stop": stop, **named}
 
 
 def _load(llama2: ModuleType, args: argparse.Namespace) -> Any:
@@ -323,6 +327,7 @@ def _generate(llama2: ModuleType, args: argparse.Namespace) -> None:
     stream = model.generate(prompt, steps, **_options(args))
     _say_clipped(args.steps, model.config.seq_len)
     _write(stream)
+    _say_logprobs(stream, model.tokenizer)
     _say_rates(stream)
 
 
@@ -336,6 +341,7 @@ def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
         stream = conversation.say(content, system)
         system = None
         _write(chain(["Assistant: "], stream))
+        _say_logprobs(stream, model.tokenizer)
         _say_rates(stream)
 
 
@@ -457,6 +463,17 @@ def _say_rates(stream: TextStream) -> None:
     prompt = f"prompt: {stream.prompt_length} tokens, {_rate(stream.prompt_length, stream.prompt_seconds)}"
     generated = f"generated: {stream.generated} tokens, {_rate(stream.passes, stream.seconds)}"
     _say(f"{prompt}; {generated}; seed {stream.sampler.seed}")
+
+
+def _say_logprobs(stream: TextStream, tokenizer: Any) -> None:
+    """A line of JSON for each token generated: its id, text and log-probability, and those of the most likely ones."""
+
+    def told(token: int, logprob: float) -> dict[str, Any]:
+        text = tokenizer.tokens[token].decode(errors="backslashreplace")
+        return {"token": token, "text": text, "logprob": logprob if isfinite(logprob) else None}  # JSON has no infinity
+
+    for token, logprob, top in stream.logprobs:
+        _say(json.dumps(told(token, logprob) | {"top": [told(*each) for each in top]}))
 
 
 def _say_clipped(steps: int | None, seq_len: int) -> None:

@@ -6,7 +6,8 @@ from time import perf_counter
 from typing import Any
 
 from ._stop import stop_strings, until_stop
-from .errors import PromptError
+from .errors import PromptError, SamplerError
+from .sampler import TokenLogprob
 from .tokenizer import check_unicode
 
 
@@ -38,7 +39,8 @@ class TextStream(Iterator[str]):
 
     `tokens` holds the prompt's tokens, then those generated so far: `prompt_length` tells them apart.
     `prompt_seconds` is the time from the prompt to the first new token, `seconds` that of the `passes` of the model
-    after it, each of which makes one more.
+    after it, each of which makes one more. `logprobs` holds a TokenLogprob for each token generated so far, where
+    they are asked for.
     """
 
     def __init__(
@@ -51,17 +53,22 @@ class TextStream(Iterator[str]):
         end: int,
         echo: bool,
         stop: str | Sequence[str] = (),
+        logprobs: int | None = None,
     ) -> None:
         """`cache` may hold the first tokens of `prompt`; `end` is that of `end_of_text`; `echo`: the prompt, too.
 
-        What is generated ends before the first `stop` string, if there is one; its tokens stay in `tokens`. Raises
-        PromptError if a stop string is empty, or no text.
+        What is generated ends before the first `stop` string, if there is one; its tokens stay in `tokens`. `logprobs`
+        is how many of the most likely tokens are told beside each, None for nothing. Raises PromptError if a stop
+        string is empty, or no text, and SamplerError if `logprobs` is not in 0..V.
         """
         self.tokens = list(prompt)
         self.prompt_length = len(prompt)
         self.prompt_seconds = self.seconds = 0.0
         self.passes = 0
         self.sampler = sampler
+        self.logprobs: list[TokenLogprob] = []
+        self._count = _check_count(logprobs, transformer.config.vocab_size)
+        self._logits: Any = None  # that the last token was drawn from, where its logarithm is asked for
         self._transformer, self._cache, self._end = transformer, cache, end
         self._closed = False
         self._stop = tokenizer.stop
@@ -95,10 +102,10 @@ class TextStream(Iterator[str]):
         self._check_open(self._cache.length)
         start = perf_counter()
         logits = self._transformer.forward(self.tokens[self._cache.length :], self._cache)
-        token = self.sampler.sample(logits, self.tokens)
+        token = self._choose(logits)
         self.prompt_seconds = perf_counter() - start
         while token not in self._stop:
-            self.tokens.append(token)
+            self._keep(token)
             yield token
             if len(self.tokens) > self._end:  # the last token needs no position: nothing follows it
                 return
@@ -109,8 +116,23 @@ class TextStream(Iterator[str]):
 
     def _next(self, token: int) -> int:
         self._check_open(len(self.tokens) - 1)
-        following: int = self.sampler.sample(self._transformer.forward([token], self._cache), self.tokens)
-        return following
+        return self._choose(self._transformer.forward([token], self._cache))
+
+    def _choose(self, logits: Any) -> int:
+        self._logits = None if self._count is None else logits
+        token: int = self.sampler.sample(logits, self.tokens)
+        return token
+
+    def _keep(self, token: int) -> None:
+        self.tokens.append(token)
+        if self._count is not None:
+            self.logprobs.append(self.sampler.logprob(self._logits, token, self._count))
+
+
+def _check_count(logprobs: int | None, vocab_size: int) -> int | None:
+    if logprobs is not None and not (isinstance(logprobs, int) and 0 <= logprobs <= vocab_size):
+        raise SamplerError(f"logprobs must be a whole number of tokens in 0..{vocab_size} (got {logprobs!r})")
+    return logprobs
 
 
 def end_of_text(steps: int, seq_len: int, prompt_length: int, what: str = "prompt") -> int:

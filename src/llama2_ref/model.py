@@ -51,6 +51,7 @@ class Model:
         seed: int | None = None,
         *,
         stop: str | Sequence[str] = (),
+        logprobs: int | None = None,
         **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The prompt and its continuation, piece by piece, each made when it is asked for.
@@ -59,7 +60,8 @@ class Model:
         more than the context, means the whole context. It ends early where the model says so. `temperature`, `topp`,
         `seed` and what `sampling` names (`topk`, `minp`, `repetition_penalty`) are those of Sampler; without a seed,
         every call gives another text. What is generated ends before the first `stop` string, which may be split over
-        tokens: what may become one is held back.
+        tokens: what may become one is held back. `logprobs` fills those of the TextStream, with that many alternatives
+        for each token.
 
         Raises PromptError if the prompt is not valid text or has no room, or a stop string is empty, SamplerError for
         values out of range, and, while it is iterated, NumericsError if a logit is not finite.
@@ -68,7 +70,7 @@ class Model:
         tokens = encode_prompt(self.tokenizer, prompt)
         end = end_of_text(steps, self.config.seq_len, len(tokens))
         sampler, cache = self._sampler(temperature, topp, seed, **sampling), self.transformer.new_cache()
-        return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, True, stop)
+        return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, True, stop, logprobs)
 
     def chat(
         self,
@@ -79,6 +81,7 @@ class Model:
         seed: int | None = None,
         *,
         stop: str | Sequence[str] = (),
+        logprobs: int | None = None,
         **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The model's answer to messages such as [{"role": "user", "content": "Hello"}], piece by piece.
@@ -86,7 +89,8 @@ class Model:
         The messages are those of `encode_chat`; everything else is as in `generate`.
         """
         tokens = encode_chat(self.tokenizer, messages, self.template)
-        return self.conversation(steps, temperature, topp, seed, stop=stop, **sampling).answer(tokens)
+        conversation = self.conversation(steps, temperature, topp, seed, stop=stop, logprobs=logprobs, **sampling)
+        return conversation.answer(tokens)
 
     def conversation(
         self,
@@ -96,11 +100,12 @@ class Model:
         seed: int | None = None,
         *,
         stop: str | Sequence[str] = (),
+        logprobs: int | None = None,
         **sampling: Unpack[Sampling],
     ) -> Conversation:
         """A chat whose turns share one key/value cache, so that each turn only reads what is new."""
         sampler = self._sampler(temperature, topp, seed, **sampling)
-        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template, stop)
+        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template, stop, logprobs)
 
 
 def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, quantize: str | None = None) -> Model:

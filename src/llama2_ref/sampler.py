@@ -1,10 +1,10 @@
 """From logits to a token: repetition penalty, temperature, top-k, top-p, min-p, and the random numbers of llama2.c."""
 
 from collections.abc import Iterable, Sequence
-from math import fsum, isfinite, isnan
+from math import exp, fsum, isfinite, isnan, log
 from operator import index
 from secrets import randbits
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from . import kernels
 from .errors import NumericsError, SamplerError
@@ -20,6 +20,17 @@ class Sampling(TypedDict, total=False):
     topk: int
     minp: float
     repetition_penalty: float
+
+
+class TokenLogprob(NamedTuple):
+    """The natural logarithm of a token's probability, as the model gives it: before penalty, temperature and filters.
+
+    `top` are the most likely tokens with theirs, likeliest first, lower ids first where they are equal.
+    """
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
 
 
 class Sampler:
@@ -82,6 +93,11 @@ class Sampler:
         peak = float(max(logits))  # taken off first: what is left can't overflow upwards, however small the temperature
         return kernels.softmax([(float(logit) - peak) / self.temperature for logit in logits])
 
+    def logprob(self, logits: Sequence[Any], token: int, count: int) -> TokenLogprob:
+        """The logarithm of a token's probability, and the `count` most likely ones: (V), (), () -> ()."""
+        likely = top_k(logits, count) if count else ()
+        return token_logprob(log_probabilities(logits), logits, likely, token)
+
     def _coin(self) -> float:
         self._state, coin = random_f32(self._state)
         return coin
@@ -124,6 +140,24 @@ def check_logits(logits: Sequence[Any]) -> None:
             raise NumericsError(f"logits must not be NaN or infinite (token {token} has {logit})")
     if not len(logits) or max(logits) == float("-inf"):
         raise NumericsError("logits must not all be -infinity: no token is left to choose")
+
+
+def log_probabilities(logits: Sequence[Any]) -> Sequence[Any]:
+    """log softmax(x), x_i - max(x) - log(sum_j exp(x_j - max(x))), in float64: (V) -> (V).
+
+    Error bound: |y_i - y~_i| <= (V + 4 + |x_i - max(x)|) 2^-52 + 2^-52 |y_i|: each power errs by at most
+    |x_j - max(x)| exp(x_j - max(x)) 2^-53 < 2^-54 and its own rounding, and the sum, which is at least 1, by V 2^-53.
+    """
+    peak = float(max(logits))
+    shifted = [float(logit) - peak for logit in logits]
+    total = log(fsum(exp(x) for x in shifted))
+    return [x - total for x in shifted]
+
+
+def token_logprob(logprobs: Any, logits: Any, likely: Iterable[int], token: int) -> TokenLogprob:
+    """What is told of a token; `likely` are those to be told beside it, which come in the order of their logits."""
+    ordered = sorted(likely, key=lambda other: (-logits[other], other))
+    return TokenLogprob(token, float(logprobs[token]), tuple((int(t), float(logprobs[t])) for t in ordered))
 
 
 def penalize(logits: Sequence[Any], tokens: Iterable[int], penalty: float) -> Sequence[Any]:

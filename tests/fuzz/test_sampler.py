@@ -1,5 +1,7 @@
 """The same token for the same coin, unless the acceptance rule says that both are right."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -283,6 +285,49 @@ def test_transformers_keeps_the_same_tokens(llama2):
         # Of evenly spread coins, as many fall into an interval as its length says, but for one at its ends.
         assert np.all(np.abs(shares - expected) <= 1 / count + 1e-5)
         assert not shares[expected == 0].any()
+
+
+# ------------------------------------------------------------------------------------------ logarithms of probabilities
+
+
+@given(lengths.flatmap(numbers), st.lists(st.integers(0, 66), max_size=5))
+@example(np.array([3.0], np.float32), [])
+@example(np.array([0.0, 88.0, 3.4e38, -3.4e38], np.float32), [3])
+def test_log_probabilities_keep_their_bound(logits, ruled_out):
+    """Against 60 decimals, each twin; -infinity stays what it is."""
+    for token in ruled_out:
+        if token < len(logits) - 1:
+            logits[token] = -np.inf
+    with localcontext(prec=60, Emin=-(10**6), Emax=10**6):
+        exact = [Decimal(float(x)) for x in logits]
+        peak = max(exact)
+        total = sum((x - peak).exp() for x in exact if x - peak > -2000).ln()
+        expected = [float(x - peak - total) for x in exact]
+    z = np.abs(logits.astype(np.float64) - float(peak))
+    bound = (len(logits) + 4 + z + np.abs(expected)) * 2.0**-52
+    for found in (ref.log_probabilities(logits.tolist()), fast.log_probabilities(logits)):
+        finite = np.isfinite(expected)
+        assert np.array_equal(np.isneginf(found), ~finite)
+        assert np.all(np.abs(np.array(found)[finite] - np.array(expected)[finite]) <= bound[finite])
+
+
+@given(st.one_of(lengths.flatmap(numbers), ties.map(lambda x: np.array(x, np.float32))), st.integers(0, 70), seeds)
+@example(np.array([1e-30, 2e-30, 10], np.float32), 3, 0)  # whose logarithms are equal: the larger logit comes first
+def test_the_same_tokens_are_told(logits, count, seed):
+    token = seed % len(logits)
+    slow, quick = (m.Sampler(0.3, topk=1).logprob(logits, token, count) for m in (llama2_ref, llama2_fast))
+    order = np.lexsort((np.arange(len(logits)), -logits.astype(np.float64)))[:count]
+    logprobs = ref.log_probabilities(logits.tolist())
+    assert slow == (token, logprobs[token], tuple((t, logprobs[t]) for t in order))
+    assert [t for t, _ in quick.top] == list(order)
+    assert quick.token == token
+    assert np.allclose([quick.logprob, *(x for _, x in quick.top)], [slow.logprob, *(x for _, x in slow.top)], 1e-12)
+
+
+def test_log_probabilities_of_many_vectors():
+    logits = np.random.default_rng(1).standard_normal((3, 2, 9)).astype(np.float32)
+    for i in np.ndindex(3, 2):
+        assert np.array_equal(fast.log_probabilities(logits)[i], fast.log_probabilities(logits[i]))
 
 
 @given(seeds, st.integers(1, 50))

@@ -1,8 +1,10 @@
 """What a user asks of a text beside temperature, top-p and seed: by the library and by the command line."""
 
 import io
+import json
 import sys
 from collections.abc import Callable
+from math import exp, inf, log
 from pathlib import Path
 from types import ModuleType
 
@@ -83,6 +85,8 @@ def test_a_parameter_that_does_not_exist(llama2: ModuleType, model: Path) -> Non
         (["--min-p", "1.5"], "minp must be in 0..1; 0 is off (got 1.5)"),
         (["--min-p", "nan"], "minp must be in 0..1; 0 is off (got nan)"),
         (["--repetition-penalty", "0"], "repetition_penalty must be in 0.001..1000; 1 is off (got 0.0)"),
+        (["--logprobs", "-1"], "logprobs must be a whole number of tokens in 0..400 (got -1)"),
+        (["--logprobs", "401"], "logprobs must be a whole number of tokens in 0..400 (got 401)"),
         (["--stop", ""], "a stop string must be a text that is not empty (got '')"),
     ],
     ids=str,
@@ -136,3 +140,60 @@ def test_every_answer_of_a_chat_ends_before_a_stop_string(ask: Ask, tmp_path: Pa
     path = write_scripted(tmp_path, [b"a", b"b", b"c"], seq_len=200)
     code, out, _ = ask("chat", path, "--stop", "bc", stdin=b"1\n2\n")
     assert (code, out) == (0, "User: Assistant: a\nUser: Assistant: a\nUser: \n")
+
+
+# ------------------------------------------------------------------------------------------------------------- logprobs
+
+
+def test_log_probabilities_are_those_of_the_model(llama2: ModuleType, model: Path) -> None:
+    """Of the raw logits, whatever the sampler makes of them; read again in one pass."""
+    loaded = llama2.load(model)
+    stream = loaded.generate("ab", 30, 0.3, 0.5, 1, logprobs=3, topk=5, minp=0.1, repetition_penalty=1.5)
+    list(stream)
+    assert len(stream.logprobs) == stream.generated > 5
+    transformer = llama2_ref.Transformer(*llama2_ref.read_checkpoint(model))
+    logits = transformer.forward(stream.tokens[:-1], transformer.new_cache(), every=True)
+    for t, found in enumerate(stream.logprobs, stream.prompt_length - 1):
+        total = log(sum(exp(x) for x in logits[t]))
+        assert found.token == stream.tokens[t + 1]
+        assert found.logprob == pytest.approx(logits[t][found.token] - total, abs=1e-5)
+        likely = sorted(range(400), key=lambda token: -logits[t][token])[:3]
+        assert [token for token, _ in found.top] == likely
+        assert [x for _, x in found.top] == pytest.approx([logits[t][token] - total for token in likely], abs=1e-5)
+
+
+def test_nothing_is_told_that_is_not_asked_for(llama2: ModuleType, model: Path) -> None:
+    stream, chosen = (llama2.load(model).generate("ab", 20, seed=1, logprobs=count) for count in (None, 0))
+    assert list(stream) == list(chosen)
+    assert stream.logprobs == []
+    assert [(each.token, each.top) for each in chosen.logprobs] == [(token, ()) for token in chosen.tokens[3:]]
+
+
+def test_log_probabilities_are_lines_of_json(llama2: ModuleType, ask: Ask, model: Path) -> None:
+    loaded = llama2.load(model)
+    stream = loaded.generate("ab", 20, seed=1, logprobs=2)
+    list(stream)
+    code, _, err = ask(model, "-i", "ab", "-n", 20, "-s", 1, "--logprobs", 2)
+    *lines, rates = err.splitlines()
+    assert (code, len(lines)) == (0, stream.generated)
+    assert "tok/s" in rates
+    for line, (token, logprob, top) in zip(lines, stream.logprobs, strict=True):
+        told = json.loads(line)
+        text = loaded.tokenizer.tokens[token].decode(errors="backslashreplace")
+        assert [told["token"], told["text"], told["logprob"]] == [token, text, logprob]
+        assert [(each["token"], each["logprob"]) for each in told["top"]] == list(top)
+
+
+def test_json_has_no_infinity(ask: Ask, llama2: ModuleType, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = [0.0, 1.0, *[-inf] * 398]
+    monkeypatch.setattr(llama2_ref.TextStream, "_choose", lambda stream, _: setattr(stream, "_logits", logits) or 3)
+    code, _, err = ask(model, "-n", 2, "--logprobs", 3)
+    told = json.loads(err.splitlines()[0], parse_constant=pytest.fail)
+    assert (code, told["logprob"], [each["token"] for each in told["top"]]) == (0, None, [1, 0, 2])
+
+
+def test_every_answer_of_a_chat_has_its_log_probabilities(ask: Ask, tmp_path: Path) -> None:
+    path = write_scripted(tmp_path, [b"a", b"b"], seq_len=200)
+    code, _, err = ask("chat", path, "--logprobs", 0, stdin=b"1\n2\n")
+    assert code == 0
+    assert [json.loads(line)["text"] if line[0] == "{" else "" for line in err.splitlines()] == ["a", "b", ""] * 2
