@@ -5,6 +5,7 @@ to BLAS, which brings threads of its own; int8 products, attention and the feed-
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -58,6 +59,12 @@ class KVCache:
         end = position + len(key)
         self._reserve(end)
         self._rows[0, layer, position:end], self._rows[1, layer, position:end] = key, value
+
+    def copy(self) -> "KVCache":
+        """A cache of its own that holds the same tokens."""
+        other = copy(self)
+        other._rows = self._rows[:, :, : self.length].copy()
+        return other
 
     def _seen(self, layer: int, end: int) -> tuple[Array, Array]:
         """Keys and values of a layer, (end, K*E) each: also of tokens that are not complete in all layers yet."""

@@ -182,6 +182,8 @@ def _parser(llama2: ModuleType, prog: str, tools: dict[str, ModuleType]) -> Pars
         add[name].add_argument("-i", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input")
     for name in ("generate", "chat"):
         _add_sampling(add[name], llama2)
+    samples = "several texts in one batch, with seeds from --seed on; each below a line that names it"
+    add["generate"].add_argument("--samples", type=int, metavar="N", help=samples)
     add["quantize"].add_argument("checkpoint", metavar="CHECKPOINT", help="version 0 or 1")
     add["quantize"].add_argument("output", metavar="OUTPUT", help="the file to write")
     _add_conversion(add["convert"])
@@ -324,14 +326,29 @@ def _generate(llama2: ModuleType, args: argparse.Namespace) -> None:
     prompt = _prompt(args) or ""
     model = _load(llama2, args)
     steps = STEPS if args.steps is None else args.steps
-    stream = model.generate(prompt, steps, **_options(args))
     _say_clipped(args.steps, model.config.seq_len)
+    if getattr(args, "samples", None) is not None:
+        _write_samples(model, prompt, steps, args)
+        return
+    stream = model.generate(prompt, steps, **_options(args))
     _write(stream)
     _say_logprobs(stream, model.tokenizer)
     _say_rates(stream)
 
 
+def _write_samples(model: Any, prompt: str, steps: int, args: argparse.Namespace) -> None:
+    """Several texts, whole and in order, each below a line that says which it is."""
+    streams = model.samples(prompt, args.samples, steps, **_options(args))
+    for number, stream in enumerate(streams, 1):
+        print(f"--- sample {number} of {len(streams)}, seed {stream.sampler.seed} ---")
+        _write(stream)
+        _say_logprobs(stream, model.tokenizer)
+    _say_total_rates(streams)
+
+
 def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
+    if getattr(args, "samples", None) is not None:
+        raise UsageError("--samples is for texts: a chat has one answer to each question")
     first = _prompt(args)
     system = check_text(_text(args.system, "system message"), "system message") if args.system else None
     model = _load(llama2, args)
@@ -463,6 +480,14 @@ def _say_rates(stream: TextStream) -> None:
     prompt = f"prompt: {stream.prompt_length} tokens, {_rate(stream.prompt_length, stream.prompt_seconds)}"
     generated = f"generated: {stream.generated} tokens, {_rate(stream.passes, stream.seconds)}"
     _say(f"{prompt}; {generated}; seed {stream.sampler.seed}")
+
+
+def _say_total_rates(streams: Sequence[TextStream]) -> None:
+    """The rates of samples, whose passes are shared: whichever had to wait for one has its time."""
+    first, passes, seconds = streams[0], sum(s.passes for s in streams), sum(s.seconds for s in streams)
+    prompt = f"prompt: {first.prompt_length} tokens, {_rate(first.prompt_length, first.prompt_seconds)}"
+    tokens = f"{sum(stream.generated for stream in streams)} tokens in {len(streams)} samples"
+    _say(f"{prompt}; generated: {tokens}, {_rate(passes, seconds)}; seeds from {first.sampler.seed} on")
 
 
 def _say_logprobs(stream: TextStream, tokenizer: Any) -> None:

@@ -68,7 +68,6 @@ class TextStream(Iterator[str]):
         self.sampler = sampler
         self.logprobs: list[TokenLogprob] = []
         self._count = _check_count(logprobs, transformer.config.vocab_size)
-        self._logits: Any = None  # that the last token was drawn from, where its logarithm is asked for
         self._transformer, self._cache, self._end = transformer, cache, end
         self._closed = False
         self._stop = tokenizer.stop
@@ -101,8 +100,7 @@ class TextStream(Iterator[str]):
         """Read the prompt, then sample token after token, until the text ends by itself or has no room."""
         self._check_open(self._cache.length)
         start = perf_counter()
-        logits = self._transformer.forward(self.tokens[self._cache.length :], self._cache)
-        token = self._choose(logits)
+        token = self._choose(self._forward(self.tokens[self._cache.length :]))
         self.prompt_seconds = perf_counter() - start
         while token not in self._stop:
             self._keep(token)
@@ -116,10 +114,13 @@ class TextStream(Iterator[str]):
 
     def _next(self, token: int) -> int:
         self._check_open(len(self.tokens) - 1)
-        return self._choose(self._transformer.forward([token], self._cache))
+        return self._choose(self._forward([token]))
+
+    def _forward(self, tokens: Sequence[int]) -> Any:
+        return self._transformer.forward(tokens, self._cache)
 
     def _choose(self, logits: Any) -> int:
-        self._logits = None if self._count is None else logits
+        self._logits = logits  # until the token is kept
         token: int = self.sampler.sample(logits, self.tokens)
         return token
 

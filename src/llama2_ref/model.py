@@ -9,6 +9,7 @@ from ._decode import decode
 from ._files import is_file, is_folder
 from ._hub import BUNDLED, find_model
 from ._model_file import ModelFile, is_foreign, open_model
+from ._samples import Batch, check_count
 from .chat import Conversation, Message, encode_chat
 from .checkpoint import FilePath, map_checkpoint, read_checkpoint
 from .config import Config
@@ -71,6 +72,35 @@ class Model:
         end = end_of_text(steps, self.config.seq_len, len(tokens))
         sampler, cache = self._sampler(temperature, topp, seed, **sampling), self.transformer.new_cache()
         return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, True, stop, logprobs)
+
+    def samples(
+        self,
+        prompt: str = "",
+        count: int = 1,
+        steps: int = 256,
+        temperature: float = 1.0,
+        topp: float = 0.9,
+        seed: int | None = None,
+        *,
+        stop: str | Sequence[str] = (),
+        logprobs: int | None = None,
+        **sampling: Unpack[Sampling],
+    ) -> list[TextStream]:
+        """Several continuations of one prompt, which is read once; then all of them go through the model together.
+
+        Sample i, from 0 on, is what `generate` makes with the seed `seed` + i (modulo 2^64), bit for bit. Each can be
+        iterated when you like: all go on whenever one has to.
+
+        Raises PromptError if `count` is below 1, and what `generate` raises.
+        """
+        check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
+        tokens = self.tokenizer.encode(prompt)
+        end = end_of_text(steps, self.config.seq_len, len(tokens))
+        samplers = [self._sampler(temperature, topp, seed, **sampling)]
+        for i in range(1, check_count(count)):
+            samplers.append(self._sampler(temperature, topp, (samplers[0].seed + i) % 2**64, **sampling))
+        batch = Batch(self.transformer, self.tokenizer, self.transformer.new_cache())
+        return batch.start(samplers, tokens, end, stop, logprobs)
 
     def chat(
         self,

@@ -1,6 +1,7 @@
 """The forward pass: embedding, then attention and feed-forward in each block, then logits."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from math import isfinite
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,13 @@ class KVCache:
         """Put the rows of a token at its position. What an interrupted pass left behind it there, and after, goes."""
         self.keys[layer][position:] = [key]
         self.values[layer][position:] = [value]
+
+    def copy(self) -> "KVCache":
+        """A cache of its own that holds the same tokens."""
+        other = copy(self)  # rows are never changed, only replaced
+        other.keys = [rows[: self.length] for rows in self.keys]
+        other.values = [rows[: self.length] for rows in self.values]
+        return other
 
 
 class Taps(dict[tuple[int, str], Any]):

@@ -2,14 +2,17 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from math import exp, inf, log
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+import llama2_fast
 import llama2_ref
 from commands import write_scripted
 from llama2_ref.cli import main
@@ -197,3 +200,121 @@ def test_every_answer_of_a_chat_has_its_log_probabilities(ask: Ask, tmp_path: Pa
     code, _, err = ask("chat", path, "--logprobs", 0, stdin=b"1\n2\n")
     assert code == 0
     assert [json.loads(line)["text"] if line[0] == "{" else "" for line in err.splitlines()] == ["a", "b", ""] * 2
+
+
+# -------------------------------------------------------------------------------------------------------------- samples
+
+ENGINES = [("llama2_ref", {}), ("llama2_fast", {"backend": "numpy"}), ("llama2_fast", {"backend": "simd"})]
+
+
+@pytest.fixture(params=ENGINES, ids=["reference", "numpy", "simd"])
+def load(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Load a model with one of the three engines."""
+    name, knobs = request.param
+    if knobs.get("backend") == "simd":
+        pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
+    package = {"llama2_ref": llama2_ref, "llama2_fast": llama2_fast}[name]
+    return lambda path, **options: package.load(path, **options, **knobs)
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_samples_are_what_their_seeds_give_alone(load: Callable[..., Any], model: Path, quantize: str | None) -> None:
+    """Bit for bit: text, tokens, and every logarithm. The numpy engine, too: it takes sequences one after another."""
+    loaded = load(model, quantize=quantize)
+    options = {"steps": 40, "temperature": 0.9, "logprobs": 2, "repetition_penalty": 1.1, "stop": ["zq", "e"]}
+    streams = loaded.samples("a cab", 4, seed=7, **options)
+    texts = ["".join(stream) for stream in streams]
+    for i, stream in enumerate(streams):
+        alone = loaded.generate("a cab", seed=7 + i, **options)
+        assert "".join(alone) == texts[i]
+        assert (alone.tokens, alone.logprobs) == (stream.tokens, stream.logprobs)
+        assert stream.sampler.seed == 7 + i
+    assert len(set(texts)) == 4
+
+
+def test_samples_may_be_asked_in_any_order(load: Callable[..., Any], model: Path) -> None:
+    loaded = load(model)
+    one, other = loaded.samples("ab", 3, seed=1), loaded.samples("ab", 3, seed=1)
+    texts = ["".join(stream) for stream in one]
+    pieces: list[list[str]] = [[], [], []]
+    for i in [2, 0, 2, 2, 1, 0, 1] * 10:
+        pieces[i] += [next(other[i], "")]
+    assert ["".join([*pieces[i], *other[i]]) for i in range(3)] == texts
+
+
+def test_a_prompt_is_read_once_and_passes_are_shared(load: Callable[..., Any], model: Path) -> None:
+    """And a sample that is over takes part in none."""
+    loaded = load(model)
+    prompts, batches = [], []
+    forward = loaded.transformer.forward
+    loaded.transformer.forward = lambda tokens, cache: prompts.append(len(tokens)) or forward(tokens, cache)
+    loaded.transformer.forward_batch = lambda batch: (
+        batches.append(len(batch)) or [forward(tokens, cache) for tokens, cache in batch]
+    )
+    streams = loaded.samples("abc", 3, 30, seed=3, stop="k")
+    assert all(list(streams[i]) for i in (1, 0, 2))
+    lengths = [stream.generated for stream in streams]
+    assert len(set(lengths)) > 1
+    assert prompts == [streams[0].prompt_length]
+    assert batches[0] == 3
+    assert batches == sorted(batches, reverse=True)
+    assert len(batches) == max(stream.passes for stream in streams)
+    # Whoever ends by a stop string is seen to be over when it is asked again: one pass may have it still.
+    assert 0 <= sum(batches) - sum(stream.passes for stream in streams) <= 2
+
+
+@pytest.mark.parametrize("longer", [0, 1, 15, 40])
+def test_a_copied_cache_is_independent(load: Callable[..., Any], model: Path, longer: int) -> None:
+    loaded = load(model)
+    transformer, prompt = loaded.transformer, [1, 5, 9, 260, 261]
+    cache, again = transformer.new_cache(), transformer.new_cache()
+    for each in (cache, again):
+        transformer.forward([*prompt, *range(2, 2 + longer)], each)
+        each.length = len(prompt)  # what is behind does not go along
+    transformer.forward([7, 8], again)
+    copy = cache.copy()
+    assert copy.length == len(prompt)
+    rows = [[list(row) for row in layer[: len(prompt)]] for layer in (*cache.keys, *cache.values)]
+    expected = list(transformer.forward([7, 8], cache))
+    assert copy.length == len(prompt)
+    assert [[list(row) for row in layer] for layer in (*copy.keys, *copy.values)] == rows
+    assert list(transformer.forward([7, 8], copy)) == expected
+    transformer.forward([11] * 20, copy)
+    assert list(transformer.forward([3], cache)) == list(transformer.forward([3], again))
+
+
+def test_an_empty_cache_can_be_copied(load: Callable[..., Any], model: Path) -> None:
+    transformer = load(model).transformer
+    one, other = transformer.new_cache(), transformer.new_cache().copy()
+    assert list(transformer.forward([1, 2], one)) == list(transformer.forward([1, 2], other))
+
+
+def test_seeds_wrap(llama2: ModuleType, model: Path) -> None:
+    streams = llama2.load(model).samples(count=3, seed=2**64 - 2)
+    assert [stream.sampler.seed for stream in streams] == [2**64 - 2, 2**64 - 1, 0]
+    one, other = llama2.load(model).samples(count=2)
+    assert other.sampler.seed == (one.sampler.seed + 1) % 2**64
+
+
+def test_samples_are_written_whole_and_in_order(llama2: ModuleType, ask: Ask, model: Path) -> None:
+    texts = ["".join(llama2.load(model).generate("ab", 30, seed=seed)) for seed in (5, 6, 7)]
+    code, out, err = ask(model, "-i", "ab", "-n", 30, "-s", 5, "--samples", 3)
+    expected = "".join(f"--- sample {i} of 3, seed {4 + i} ---\n{text}\n" for i, text in enumerate(texts, 1))
+    assert (code, out) == (0, expected)
+    rates = r"prompt: 3 tokens, [\d.]+ tok/s; generated: \d+ tokens in 3 samples, [\d.]+ tok/s; seeds from 5 on\n"
+    assert re.fullmatch(rates, err)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--samples", "0"], "samples must be a whole number from 1 up (got 0)"),
+        (["--samples", "2", "-m", "chat", "-i", "a"], "--samples is for texts"),
+        (["--samples", "x"], "argument --samples: invalid int value: 'x'"),
+    ],
+    ids=str,
+)
+def test_samples_that_can_not_be(ask: Ask, model: Path, flags: list[str], says: str) -> None:
+    code, out, err = ask(model, *flags)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err

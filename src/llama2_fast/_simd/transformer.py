@@ -63,15 +63,25 @@ class KVCache(numpy_engine.KVCache):
             keys[layer, :, i // f.LANES, :, i % f.LANES] = np.reshape(k, (-1, size))
             values[layer, :, i, :size] = np.reshape(v, (-1, size))
 
+    def copy(self) -> "KVCache":
+        """A cache of its own that holds the same tokens."""
+        other = KVCache(self.config)
+        (keys, values), room = self._arrays, _padded(self.length)
+        other._adopt(keys[:, :, : room // f.LANES].copy(), values[:, :, :room].copy())
+        other.length = self.length
+        return other
+
     def reserve(self, length: int) -> None:
         """Make room for `length` tokens, and for as many again, up to the context."""
         if length <= self.room[2]:
             return
         room = _padded(min(2 * length, self.config.seq_len))
         keys, values = self._arrays
-        grown = _grown(keys, room // f.LANES), _grown(values, room)
-        places = grown[0].ctypes.data, grown[1].ctypes.data, room
-        self._arrays, self.room = grown, places  # nothing may come between: compiled code writes to these addresses
+        self._adopt(_grown(keys, room // f.LANES), _grown(values, room))
+
+    def _adopt(self, keys: Array, values: Array) -> None:
+        places = keys.ctypes.data, values.ctypes.data, values.shape[2]
+        self._arrays, self.room = (keys, values), places  # nothing may come between: compiled code writes there
 
 
 class Transformer(numpy_engine.Transformer):
