@@ -23,6 +23,7 @@ from .generate import TextStream
 from .model import Model, find_model, load, read_model
 from .quantize import quantize_weights
 from .sampler import Sampler
+from .session import Session
 from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
 from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, Weights
@@ -47,6 +48,7 @@ __all__ = [
     "RopeScaling",
     "Sampler",
     "SamplerError",
+    "Session",
     "Taps",
     "TextStream",
     "Tokenizer",

@@ -11,6 +11,7 @@ from ._stop import stop_strings, until_stop
 from ._template import compile_template, render_template
 from .errors import PromptError
 from .generate import TextStream, check_text, end_of_text
+from .session import Session
 
 Message = Mapping[str, str]
 
@@ -67,12 +68,14 @@ class Conversation:
         template: str | None = None,
         stop: str | Sequence[str] = (),
         logprobs: int | None = None,
+        session: Session | None = None,
     ) -> None:
         """`template` is that of `encode_chat`, which see for what is raised if it can't be used."""
         if template is not None:
             compile_template(template)
         self._transformer, self._tokenizer, self._sampler, self._steps = transformer, tokenizer, sampler, steps
         self._template, self._stop, self._logprobs = template, stop_strings(stop), logprobs
+        self._session = session
         self._cache = transformer.new_cache()
         self._messages: list[Message] = []  # up to the last question
         self._last: TextStream | None = None
@@ -111,6 +114,8 @@ class Conversation:
         if self._last is not None:
             self._last.close()
             self._cache.length = _agreeing(self._last.tokens[: self._cache.length], tokens[:-1])
+        elif self._session is not None:
+            self._cache = self._session.begin(tokens)
         parts = self._transformer, self._tokenizer, self._sampler, self._cache
         self._last = TextStream(*parts, tokens, end, False, self._stop, self._logprobs)
         return self._last

@@ -247,6 +247,8 @@ def _add_text(parser: Parser) -> None:
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help=stop)
     logprobs = "tell each token's log-probability and the N most likely ones, as lines of JSON on standard error"
     parser.add_argument("--logprobs", type=int, metavar="N", help=logprobs)
+    session = "begin with what this file holds of the prompt, and keep there what the model has read"
+    parser.add_argument("--session", metavar="FILE", help=session)
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -328,22 +330,45 @@ def _generate(llama2: ModuleType, args: argparse.Namespace) -> None:
     steps = STEPS if args.steps is None else args.steps
     _say_clipped(args.steps, model.config.seq_len)
     if getattr(args, "samples", None) is not None:
-        _write_samples(model, prompt, steps, args)
+        _write_samples(llama2, model, prompt, steps, args)
         return
-    stream = model.generate(prompt, steps, **_options(args))
-    _write(stream)
-    _say_logprobs(stream, model.tokenizer)
-    _say_rates(stream)
-
-
-def _write_samples(model: Any, prompt: str, steps: int, args: argparse.Namespace) -> None:
-    """Several texts, whole and in order, each below a line that says which it is."""
-    streams = model.samples(prompt, args.samples, steps, **_options(args))
-    for number, stream in enumerate(streams, 1):
-        print(f"--- sample {number} of {len(streams)}, seed {stream.sampler.seed} ---")
+    session = _session(llama2, model, args)
+    stream = model.generate(prompt, steps, session=session, **_options(args))
+    try:
         _write(stream)
         _say_logprobs(stream, model.tokenizer)
-    _say_total_rates(streams)
+        _say_rates(stream)
+    finally:
+        _keep(session, stream)
+
+
+def _write_samples(llama2: ModuleType, model: Any, prompt: str, steps: int, args: argparse.Namespace) -> None:
+    """Several texts, whole and in order, each below a line that says which it is."""
+    session = _session(llama2, model, args)
+    streams = model.samples(prompt, args.samples, steps, session=session, **_options(args))
+    try:
+        for number, stream in enumerate(streams, 1):
+            print(f"--- sample {number} of {len(streams)}, seed {stream.sampler.seed} ---")
+            _write(stream)
+            _say_logprobs(stream, model.tokenizer)
+        _say_total_rates(streams)
+    finally:
+        _keep(session, streams[0])
+
+
+def _session(llama2: ModuleType, model: Any, args: argparse.Namespace) -> Any:
+    """The session that is asked for, if one is."""
+    return None if args.session is None else llama2.Session(args.session, model.transformer)
+
+
+def _keep(session: Any, stream: TextStream | None) -> None:
+    """Write the session, where there is one, behind a text: also after Ctrl-C, or when nobody reads on."""
+    if session is not None and stream is not None:
+        session.save(stream.tokens)
+        reused = (
+            f"{stream.prompt_length - stream.prompt_read} of {stream.prompt_length} tokens of the prompt were there"
+        )
+        _say(f"session: {reused}, {len(session.tokens)} tokens are now")
 
 
 def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
@@ -352,14 +377,19 @@ def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
     first = _prompt(args)
     system = check_text(_text(args.system, "system message"), "system message") if args.system else None
     model = _load(llama2, args)
-    conversation = model.conversation(args.steps or 0, **_options(args))
+    session = _session(llama2, model, args)
+    conversation = model.conversation(args.steps or 0, session=session, **_options(args))
     _say_clipped(args.steps, model.config.seq_len)
-    for content in _questions(first):
-        stream = conversation.say(content, system)
-        system = None
-        _write(chain(["Assistant: "], stream))
-        _say_logprobs(stream, model.tokenizer)
-        _say_rates(stream)
+    stream = None
+    try:
+        for content in _questions(first):
+            stream = conversation.say(content, system)
+            system = None
+            _write(chain(["Assistant: "], stream))
+            _say_logprobs(stream, model.tokenizer)
+            _say_rates(stream)
+    finally:
+        _keep(session, stream)
 
 
 def _questions(first: str | None) -> Iterator[str]:
@@ -477,7 +507,7 @@ def _without_controls(text: str) -> str:
 
 
 def _say_rates(stream: TextStream) -> None:
-    prompt = f"prompt: {stream.prompt_length} tokens, {_rate(stream.prompt_length, stream.prompt_seconds)}"
+    prompt = f"prompt: {stream.prompt_length} tokens, {_rate(stream.prompt_read, stream.prompt_seconds)}"
     generated = f"generated: {stream.generated} tokens, {_rate(stream.passes, stream.seconds)}"
     _say(f"{prompt}; {generated}; seed {stream.sampler.seed}")
 
@@ -485,7 +515,7 @@ def _say_rates(stream: TextStream) -> None:
 def _say_total_rates(streams: Sequence[TextStream]) -> None:
     """The rates of samples, whose passes are shared: whichever had to wait for one has its time."""
     first, passes, seconds = streams[0], sum(s.passes for s in streams), sum(s.seconds for s in streams)
-    prompt = f"prompt: {first.prompt_length} tokens, {_rate(first.prompt_length, first.prompt_seconds)}"
+    prompt = f"prompt: {first.prompt_length} tokens, {_rate(first.prompt_read, first.prompt_seconds)}"
     tokens = f"{sum(stream.generated for stream in streams)} tokens in {len(streams)} samples"
     _say(f"{prompt}; generated: {tokens}, {_rate(passes, seconds)}; seeds from {first.sampler.seed} on")
 
@@ -494,7 +524,7 @@ def _say_logprobs(stream: TextStream, tokenizer: Any) -> None:
     """A line of JSON for each token generated: its id, text and log-probability, and those of the most likely ones."""
 
     def told(token: int, logprob: float) -> dict[str, Any]:
-        text = tokenizer.tokens[token].decode(errors="backslashreplace")
+        text = tokenizer.token_text(token)
         return {"token": token, "text": text, "logprob": logprob if isfinite(logprob) else None}  # JSON has no infinity
 
     for token, logprob, top in stream.logprobs:

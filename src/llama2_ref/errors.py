@@ -10,7 +10,7 @@ class ConfigError(Llama2Error):
 
 
 class CheckpointError(Llama2Error):
-    """A checkpoint can't be read or written: missing, damaged, truncated, of another format, disk full."""
+    """A checkpoint or session can't be read or written: missing, damaged, truncated, of another format, disk full."""
 
 
 class TokenizerError(Llama2Error):

@@ -38,8 +38,9 @@ class TextStream(Iterator[str]):
     """Pieces of text, each made when it is asked for, and what it took to make them.
 
     `tokens` holds the prompt's tokens, then those generated so far: `prompt_length` tells them apart.
-    `prompt_seconds` is the time from the prompt to the first new token, `seconds` that of the `passes` of the model
-    after it, each of which makes one more. `logprobs` holds a TokenLogprob for each token generated so far, where
+    `prompt_seconds` is the time from the prompt to the first new token, in which `prompt_read` of its tokens are read,
+    those that the cache did not hold; `seconds` is that of the `passes` of the model after it, each of which makes one
+    more token. `logprobs` holds a TokenLogprob for each token generated so far, where
     they are asked for.
     """
 
@@ -62,7 +63,7 @@ class TextStream(Iterator[str]):
         string is empty, or no text, and SamplerError if `logprobs` is not in 0..V.
         """
         self.tokens = list(prompt)
-        self.prompt_length = len(prompt)
+        self.prompt_length, self.prompt_read = len(prompt), len(prompt) - cache.length
         self.prompt_seconds = self.seconds = 0.0
         self.passes = 0
         self.sampler = sampler
@@ -71,15 +72,19 @@ class TextStream(Iterator[str]):
         self._transformer, self._cache, self._end = transformer, cache, end
         self._closed = False
         self._stop = tokenizer.stop
-        # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
-        hidden = [] if tokenizer.bos is None else [tokenizer.bos]
-        shown = self.tokens[:] if echo else hidden
-        self._pieces: Iterator[str] = tokenizer.pieces(chain(shown, self._new_tokens()))
-        if stops := stop_strings(stop):  # there is a piece for each token
-            self._pieces = chain(islice(self._pieces, len(shown)), until_stop(self._pieces, stops))
+        self._pieces = self._text(tokenizer, echo, stop_strings(stop))
 
     def __next__(self) -> str:
         return next(self._pieces)
+
+    def _text(self, tokenizer: Any, echo: bool, stops: Sequence[str]) -> Iterator[str]:
+        # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
+        hidden = [] if tokenizer.bos is None else [tokenizer.bos]
+        shown = self.tokens[:] if echo else hidden
+        pieces: Iterator[str] = tokenizer.pieces(chain(shown, self._new_tokens()))
+        if not stops:
+            return pieces
+        return chain(islice(pieces, len(shown)), until_stop(pieces, stops))  # there is a piece for each token
 
     @property
     def generated(self) -> int:

@@ -17,6 +17,7 @@ from .errors import TokenizerError
 from .generate import TextStream, check_room, check_text, encode_prompt, end_of_text
 from .quantize import quantize_weights
 from .sampler import Sampler, Sampling
+from .session import Session
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 from .weights import Weights
@@ -53,6 +54,7 @@ class Model:
         *,
         stop: str | Sequence[str] = (),
         logprobs: int | None = None,
+        session: Session | None = None,
         **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The prompt and its continuation, piece by piece, each made when it is asked for.
@@ -62,7 +64,7 @@ class Model:
         `seed` and what `sampling` names (`topk`, `minp`, `repetition_penalty`) are those of Sampler; without a seed,
         every call gives another text. What is generated ends before the first `stop` string, which may be split over
         tokens: what may become one is held back. `logprobs` fills those of the TextStream, with that many alternatives
-        for each token.
+        for each token. A `session` brings the cache of an earlier text, and takes what this one puts into it.
 
         Raises PromptError if the prompt is not valid text or has no room, or a stop string is empty, SamplerError for
         values out of range, and, while it is iterated, NumericsError if a logit is not finite.
@@ -70,7 +72,7 @@ class Model:
         check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
         tokens = encode_prompt(self.tokenizer, prompt)
         end = end_of_text(steps, self.config.seq_len, len(tokens))
-        sampler, cache = self._sampler(temperature, topp, seed, **sampling), self.transformer.new_cache()
+        sampler, cache = self._sampler(temperature, topp, seed, **sampling), self._cache(tokens, session)
         return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, True, stop, logprobs)
 
     def samples(
@@ -84,6 +86,7 @@ class Model:
         *,
         stop: str | Sequence[str] = (),
         logprobs: int | None = None,
+        session: Session | None = None,
         **sampling: Unpack[Sampling],
     ) -> list[TextStream]:
         """Several continuations of one prompt, which is read once; then all of them go through the model together.
@@ -94,12 +97,12 @@ class Model:
         Raises PromptError if `count` is below 1, and what `generate` raises.
         """
         check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
-        tokens = self.tokenizer.encode(prompt)
+        tokens = encode_prompt(self.tokenizer, prompt)
         end = end_of_text(steps, self.config.seq_len, len(tokens))
         samplers = [self._sampler(temperature, topp, seed, **sampling)]
         for i in range(1, check_count(count)):
             samplers.append(self._sampler(temperature, topp, (samplers[0].seed + i) % 2**64, **sampling))
-        batch = Batch(self.transformer, self.tokenizer, self.transformer.new_cache())
+        batch = Batch(self.transformer, self.tokenizer, self._cache(tokens, session))
         return batch.start(samplers, tokens, end, stop, logprobs)
 
     def chat(
@@ -112,6 +115,7 @@ class Model:
         *,
         stop: str | Sequence[str] = (),
         logprobs: int | None = None,
+        session: Session | None = None,
         **sampling: Unpack[Sampling],
     ) -> TextStream:
         """The model's answer to messages such as [{"role": "user", "content": "Hello"}], piece by piece.
@@ -131,11 +135,15 @@ class Model:
         *,
         stop: str | Sequence[str] = (),
         logprobs: int | None = None,
+        session: Session | None = None,
         **sampling: Unpack[Sampling],
     ) -> Conversation:
         """A chat whose turns share one key/value cache, so that each turn only reads what is new."""
         sampler = self._sampler(temperature, topp, seed, **sampling)
-        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template, stop, logprobs)
+        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template, stop, logprobs, session)
+
+    def _cache(self, tokens: Sequence[int], session: Session | None) -> Any:
+        return session.begin(tokens) if session else self.transformer.new_cache()
 
 
 def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, quantize: str | None = None) -> Model:

@@ -182,7 +182,7 @@ def test_log_probabilities_are_lines_of_json(llama2: ModuleType, ask: Ask, model
     assert "tok/s" in rates
     for line, (token, logprob, top) in zip(lines, stream.logprobs, strict=True):
         told = json.loads(line)
-        text = loaded.tokenizer.tokens[token].decode(errors="backslashreplace")
+        text = loaded.tokenizer.token_text(token)
         assert [told["token"], told["text"], told["logprob"]] == [token, text, logprob]
         assert [(each["token"], each["logprob"]) for each in told["top"]] == list(top)
 

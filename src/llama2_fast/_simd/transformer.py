@@ -57,11 +57,12 @@ class KVCache(numpy_engine.KVCache):
 
     def store(self, layer: int, position: int, key: Array, value: Array) -> None:
         """Put the rows of tokens, (T, K*E), at the position of the first one."""
-        self.reserve(position + len(key))
-        size, (keys, values) = self.config.head_size, self._arrays
-        for i, (k, v) in enumerate(zip(key, value, strict=True), position):
-            keys[layer, :, i // f.LANES, :, i % f.LANES] = np.reshape(k, (-1, size))
-            values[layer, :, i, :size] = np.reshape(v, (-1, size))
+        end = position + len(key)
+        self.reserve(end)
+        heads, (keys, values) = (len(key), -1, self.config.head_size), self._arrays
+        places = np.arange(position, end)
+        keys[layer][:, places // f.LANES, :, places % f.LANES] = np.reshape(key, heads)
+        values[layer, :, position:end, : heads[2]] = np.reshape(value, heads).transpose(1, 0, 2)
 
     def copy(self) -> "KVCache":
         """A cache of its own that holds the same tokens."""
@@ -98,6 +99,7 @@ class Transformer(numpy_engine.Transformer):
         quantize: str | None = None,
     ) -> None:
         self.config, self.weights, self.kernels, self.backend = config, weights, kernels, "simd"
+        self.quantize = quantize  # `weights` are as they came
         self._library, self._lock = library(), Lock()
         matrices = _packed(config, weights, quantize)
         if threads is None:
