@@ -102,7 +102,7 @@ def config_entries(config: llama2_ref.Config) -> dict[str, Of]:
 
 
 def model_tensors(config: llama2_ref.Config, kind: str = "F32", seed: int = 0, shared: bool = True) -> list[Raw]:
-    """Random tensors: matrices of a kind, norms in float32."""
+    """Random tensors: matrices of a kind, where their rows are whole blocks; all others are float32."""
     rng = np.random.default_rng(seed)
     c = config
     shapes: dict[str, tuple[int, ...]] = {"token_embd": (c.vocab_size, c.dim), "output_norm": (c.dim,)}
@@ -121,6 +121,7 @@ def model_tensors(config: llama2_ref.Config, kind: str = "F32", seed: int = 0, s
 def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...], kind: str) -> Raw:
     if len(shape) == 1:
         return Raw(f"{name}.weight", "F32", shape, (1 + rng.standard_normal(shape) / 8).astype(np.float32).tobytes())
+    kind = "F32" if shape[1] % KINDS[KIND_NUMBERS[kind]][1] else kind
     return Raw(f"{name}.weight", kind, shape, random_blocks(rng, kind, *shape))
 
 

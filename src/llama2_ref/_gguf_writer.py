@@ -16,6 +16,8 @@ from .weights import Int4Matrix, Int8Matrix, Weights
 KINDS = {"f32": "F32", "q8_0": "Q8_0", "q4_0": "Q4_0"}
 FILE_TYPES = {"F32": 0, "Q4_0": 2, "Q8_0": 7}  # llama.cpp's numbers for what most tensors are
 BLOCK = 32  # numbers that share a scale
+SIZES = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len", "head_size")
+UINT32_MOST, FLOAT32_LEAST, FLOAT32_MOST = 2**32 - 1, 2.0**-126, 2.0**128 - 2.0**104
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # types of tokens
 
 Chunks = Callable[[Any], Iterator[Any]]  # a matrix of any kind as some float32 rows after the other
@@ -47,6 +49,7 @@ def write_gguf(
     """
     if kind not in KINDS:
         raise ConfigError(f"numbers of a GGUF file can become {', '.join(KINDS)} (got {kind!r})")
+    _check(config)
     np, gguf = import_gguf("to write GGUF files")
     parts = [*_parts(config, weights, KINDS[kind])]
     start = _start(gguf, np, config, parts, KINDS[kind], vocabulary)
@@ -64,6 +67,18 @@ def write_gguf(
                 progress(done, total)
 
     write_whole(path, file())
+
+
+def _check(config: Config) -> None:
+    """Raise CheckpointError if no file can tell these numbers."""
+    for name in SIZES:
+        if (size := getattr(config, name)) > UINT32_MOST:
+            raise CheckpointError(f"sizes in a GGUF file must be at most {UINT32_MOST} (got {name} {size})")
+    scaling = config.rope_scaling
+    floats = {"norm_eps": config.norm_eps, "rope_theta": config.rope_theta}
+    for name, number in floats.items() if scaling is None else (floats | {"factor": scaling.factor}).items():
+        if not FLOAT32_LEAST <= number <= FLOAT32_MOST:
+            raise CheckpointError(f"numbers in a GGUF file must be float32 (got {name} {number})")
 
 
 def _parts(config: Config, weights: Weights, kind: str) -> Iterator[Part]:

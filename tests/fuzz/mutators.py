@@ -3,10 +3,14 @@
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import replace
+from math import prod
 
 import llama2_ref
 from fuzz.readers import checkpoint_of, tokenizer_of
+from gguf_bytes import KIND_NUMBERS, SCALES, TYPES, Of, Raw, config_entries, gguf_of, model_tensors
 from llama2_ref._format import HEADER_BYTES, MAGIC, Header
+from llama2_ref._gguf_container import KINDS, parse
 
 Flat = Callable[[bytes, int], bytes]  # (data, longest) -> data: the fuzzer's own changes
 Fields = list[int]  # seven sizes; for versions 1 and 2 also whether the classifier is shared, and the group size
@@ -176,4 +180,111 @@ def _places(data: bytes) -> list[int]:
     return places
 
 
-MUTATORS = {"checkpoint": mutate_checkpoint, "tokenizer": mutate_tokenizer}
+# ----------------------------------------------------------------------------------------------------------- GGUF files
+
+Entry = tuple[str | bytes, Of]
+LARGE = [0, 1, 2, 7, 31, 32, 255, 2**16, 2**31, 2**32 - 1, 2**53, 2**60, 2**63, 2**64 - 1]
+TEXTS = ["", "llama", "none", "linear", "yarn", "gpt2", "a", "\u2581a", "<0x41>", "\u20ac\n", "a b", "{{ x }}"]
+KEYS = ["llama.rope.scaling.type", "llama.rope.scaling.factor", "llama.expert_count", "general.alignment", "a"]
+KEYS += ["llama.rope.scale_linear", "tokenizer.ggml.add_bos_token", "tokenizer.ggml.pre", "tokenizer.ggml.scores"]
+TENSOR_NAMES = ["output.weight", "rope_freqs.weight", "blk.0.attn_q.bias", "blk.1.attn_q.weight", "a"]
+
+
+def mutate_gguf(data: bytes, longest: int, rng: random.Random, flat: Flat) -> bytes:
+    """Another GGUF file, or something near one, of at most `longest` bytes."""
+    move = rng.choice((_numbers, _new_gguf, _change_gguf, _change_gguf, _change_gguf, _change_gguf, _ends, None))
+    changed = flat(data, longest) if move is None else move(data, longest, rng)
+    return changed[:longest]
+
+
+def _change_gguf(data: bytes, longest: int, rng: random.Random) -> bytes:
+    """Entries and tensors that are new, gone, there twice, or of other types, shapes and places."""
+    try:
+        found = parse(memoryview(data))
+    except llama2_ref.CheckpointError:
+        return _numbers(data, longest, rng)
+    letters = {number: letter for letter, number in TYPES.items()}
+    entries = [(key, Of(letters[found.types[key][1]], value)) for key, value in found.metadata.items()]
+    tensors = [Raw(name, each.kind, each.shape, bytes(each.data)) for name, each in found.tensors.items()]
+    for _ in range(rng.randint(1, 2)):
+        _change_entry(entries, rng) if rng.random() < 0.5 or not tensors else _change_tensor(tensors, rng)
+    alignment = found.metadata.get("general.alignment", 32)
+    header = {} if rng.random() < 0.9 else {rng.choice(("tensor_count", "entry_count")): rng.choice(LARGE)}
+    return gguf_of(entries, tensors, min(int(alignment), 64), version=found.version, **header)
+
+
+def _change_entry(entries: list[Entry], rng: random.Random) -> None:
+    place = rng.randrange(len(entries) + 1)
+    if place == len(entries) or rng.random() < 0.2:
+        entries.insert(place, (rng.choice(KEYS), _value(rng)))
+    elif rng.random() < 0.2:
+        entries.append(entries.pop(place)) if rng.random() < 0.5 else entries.pop(place)
+    else:
+        key, of = entries[place]
+        entries[place] = key, Of(of.type, _near(of, rng)) if rng.random() < 0.7 else _value(rng)
+
+
+def _near(of: Of, rng: random.Random) -> object:
+    """Another value of the same type."""
+    if isinstance(of.value, list) and of.value and rng.random() < 0.8:
+        changed = list(of.value)
+        i = rng.randrange(len(changed))
+        changed[i : i + rng.randint(0, 1)] = [_one(of.type, changed[i], rng)]
+        return changed
+    return [] if isinstance(of.value, list) else _one(of.type, of.value, rng)
+
+
+def _value(rng: random.Random) -> Of:
+    letter = rng.choice([*TYPES])
+    many = [_one(letter, 0, rng) for _ in range(rng.randint(0, 4))]
+    return Of(letter, many if rng.random() < 0.4 else _one(letter, 0, rng))
+
+
+def _one(letter: str, old: object, rng: random.Random) -> object:
+    """A value of a type."""
+    if letter == "s":
+        return rng.choice(TEXTS)
+    if letter in "fd":
+        return rng.choice([*FLOATS, 2.0, 8.0, 1e-5, 1e4])
+    if letter == "?":
+        return rng.random() < 0.5
+    size = struct.calcsize(letter)
+    number = rng.choice([*LARGE, int(old) + 1, int(old) - 1, 2 * int(old)]) if isinstance(old, int) else 1
+    return number % 2 ** (8 * size) if letter.isupper() else number % 2 ** (8 * size - 1)
+
+
+def _change_tensor(tensors: list[Raw], rng: random.Random) -> None:
+    i = rng.randrange(len(tensors))
+    tensor, choice = tensors[i], rng.randrange(7)
+    if choice == 0:
+        del tensors[i]
+    elif choice == 1:
+        tensors.insert(rng.randrange(len(tensors)), tensor)
+    elif choice == 2:
+        tensors[i] = replace(tensor, name=rng.choice([*TENSOR_NAMES, rng.choice(tensors).name]))
+    elif choice == 3:
+        axis = rng.randrange(len(tensor.shape))
+        size = rng.choice([*LARGE, tensor.shape[axis] + 1, tensor.shape[axis] - 1])
+        tensors[i] = replace(tensor, shape=(*tensor.shape[:axis], size, *tensor.shape[axis + 1 :]))
+    elif choice == 4:
+        tensors[i] = replace(tensor, offset=rng.choice([0, 32, 64, 4, *LARGE]))
+    elif choice == 5:
+        kind = rng.choice([*KIND_NUMBERS])
+        _, block, size = KINDS[KIND_NUMBERS[kind]]
+        count = min(prod(tensor.shape) // block * size, 6000)  # a shape may be hostile already
+        tensors[i] = replace(tensor, kind=kind, data=(tensor.data * (count // max(1, len(tensor.data)) + 1))[:count])
+    else:
+        tensors[i] = replace(tensor, kind=rng.choice([0, 4, 5, 31, 255, 2**32 - 1]), data=tensor.data)
+
+
+def _new_gguf(data: bytes, longest: int, rng: random.Random) -> bytes:
+    """A model of other sizes."""
+    group, kv_heads = rng.randint(1, 2), rng.randint(1, 2)
+    sizes = rng.choice((2, 4, 32)), rng.choice((1, 3, 32)), rng.randint(1, 2), group * kv_heads, kv_heads
+    head_size = rng.choice((2, 4, 6))
+    config = llama2_ref.Config(*sizes, rng.randint(1, 6), rng.choice((1, 9, 2**31)), head_size=head_size)
+    kind = rng.choice([*SCALES, "F32", "F16", "BF16"])
+    return gguf_of(config_entries(config), model_tensors(config, kind, rng.getrandbits(32), rng.random() < 0.5))
+
+
+MUTATORS = {"checkpoint": mutate_checkpoint, "tokenizer": mutate_tokenizer, "gguf": mutate_gguf}

@@ -20,13 +20,20 @@ from zlib import crc32
 import numpy as np
 
 import llama2_fast
+import llama2_fast._decode
 import llama2_ref
+import llama2_ref._decode
+from gguf_bytes import Of, Raw, config_entries, gguf_of, model_tensors, numbers
 from llama2_fast._backend import installed
+from llama2_fast.convert import convert
 from llama2_ref._format import FOREIGN, ROPE_TABLES, Header, default_group_size, parse_header
+from llama2_ref._gguf import read_file
 from llama2_ref.cli import main
+from llama2_ref.weights import Expanding, IntegerMatrix
 from models import vocabulary
 
 PACKAGES = (llama2_ref, llama2_fast)
+DECODE = {llama2_ref: llama2_ref._decode.decode, llama2_fast: llama2_fast._decode.decode}
 SELDOM = 16  # one input in so many also takes what is slow: counted memory, the command line
 MEMORY = 2**18, 512  # bytes that reading may take: so many, and so many for each byte of the file
 CONTEXT = 64  # positions above which version 0, which has tables of them, is not written
@@ -105,8 +112,10 @@ def contents(field: Any) -> list[bytes]:
     """The bytes of every tensor of a field of Weights, numbers and scales for integers."""
     if isinstance(field, list):
         return [data for layer in field for data in contents(layer)]
-    if isinstance(field, llama2_ref.Int8Matrix):
-        return [_bytes(field.q), _bytes(field.scale)]
+    if isinstance(field, IntegerMatrix):
+        return [_bytes(getattr(field, part)) for part in ("q", "scale", "offset") if hasattr(field, part)]
+    if isinstance(getattr(field, "data", None), Expanding) or hasattr(field, "bits"):
+        return [_bytes(numbers(field))]
     return [_bytes(field)]
 
 
@@ -233,7 +242,55 @@ def _command(path: Path, *argv: str) -> None:
     assert told[0] == told[1]
 
 
-JUDGES: dict[str, Judge] = {"checkpoint": judge_checkpoint, "tokenizer": judge_tokenizer}
+# ----------------------------------------------------------------------------------------------------------- GGUF files
+
+
+def judge_gguf(path: Path) -> None:
+    """Read a model's GGUF file with both packages, and its tokenizer, and use them. As judge_checkpoint."""
+    data = path.read_bytes()
+    seldom = crc32(data) % SELDOM == 0
+    with little_memory(len(data)) if seldom else contextlib.nullcontext():
+        found = answers(lambda package: read_file(path, DECODE[package]), llama2_ref.CheckpointError)
+    if seldom and data[:4] == b"GGUF":
+        _command(path, "info", str(path))
+    if found is None:
+        return
+    ref, fast = found
+    for name in ("config", "format", "notes", "chat_template"):
+        assert getattr(ref, name) == getattr(fast, name)
+    assert_same_numbers(ref.weights, fast.weights)
+    _forward(ref.config, {llama2_ref: ref.weights, llama2_fast: fast.weights}, data[-1])
+    _words(ref, fast, data)
+    if seldom:
+        _convert_again(path, ref)
+
+
+def _words(ref: Any, fast: Any, data: bytes) -> None:
+    """Both make the same tokenizer, or refuse with the same line."""
+    files = {llama2_ref: ref, llama2_fast: fast}
+    found = answers(lambda package: files[package].tokenizer(), llama2_ref.TokenizerError)
+    if found is not None:
+        text = "a bad cab \u2581\u20ac\0" + data[-40:].decode(errors="ignore")
+        ids = found[0].encode(text)
+        assert found[1].encode(text) == ids
+        assert found[1].decode(ids) == found[0].decode(ids)
+
+
+def _convert_again(path: Path, file: Any) -> None:
+    """A file of floats that is written of this one is the same model."""
+    again = path.with_name("again.gguf")
+    try:
+        convert(path, again, kind="f32")
+    except (llama2_ref.CheckpointError, llama2_ref.TokenizerError) as error:
+        assert "can't be written" not in str(error)
+        return
+    found = read_file(again, DECODE[llama2_fast])
+    assert found.config == file.config
+    floats = llama2_ref.quantize_weights(file.weights, "float32")
+    assert_same_numbers(floats, found.weights)
+
+
+JUDGES: dict[str, Judge] = {"checkpoint": judge_checkpoint, "tokenizer": judge_tokenizer, "gguf": judge_gguf}
 
 
 # -------------------------------------------------------------------------------------------------- files to begin from
@@ -289,4 +346,34 @@ def tokenizer_seeds() -> list[bytes]:
     return files
 
 
+def gguf_seeds() -> list[bytes]:
+    """Tiny models of each kind, with scalings, tied and not, both kinds of vocabularies; entries of every type."""
+    plain = llama2_ref.Config(2, 1, 1, 1, 1, 3, 4)
+    wide = llama2_ref.Config(32, 2, 1, 2, 1, 6, 8, head_size=2)
+    files = [gguf_of({}, []), gguf_of({}, [], version=2), gguf_of({}, [], version=1)]
+    for i, kind in enumerate(("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0")):
+        config = wide if kind.startswith("Q") else plain
+        words = WORDS if i % 3 else PAIRS
+        files.append(gguf_of(config_entries(config) | words, model_tensors(config, kind, i, shared=i % 2 == 0)))
+    scaled = config_entries(wide) | {"llama.rope.scaling.factor": Of("f", 2.0), "general.alignment": Of("I", 8)}
+    files.append(gguf_of(scaled, model_tensors(wide, "F16"), 8))
+    divisors = Raw("rope_freqs.weight", "F32", (1,), struct.pack("<f", 1.0))
+    files.append(gguf_of(config_entries(plain) | TYPES, [*model_tensors(plain), divisors]))
+    return files
+
+
+TYPES = {f"a.{letter}": Of(letter, 1) for letter in "BbHhIiQqfd?"} | {"a.s": Of("s", ["", "\u20ac"])}
+TYPES |= {f"b.{letter}": Of(letter, [0, 1]) for letter in "BbHhIiQqfd?"}
+WORDS = {
+    "tokenizer.ggml.model": Of("s", "llama"), "tokenizer.ggml.tokens": Of("s", ["<unk>", "<s>", "</s>"]),
+    "tokenizer.ggml.scores": Of("f", [0.0, 0.0, 0.0]), "tokenizer.ggml.token_type": Of("i", [2, 3, 3]),
+    "tokenizer.ggml.bos_token_id": Of("I", 1), "tokenizer.chat_template": Of("s", "{{ x }}"),
+}  # fmt: skip
+PAIRS = {
+    "tokenizer.ggml.model": Of("s", "gpt2"), "tokenizer.ggml.tokens": Of("s", ["a", "b", "ab"]),
+    "tokenizer.ggml.merges": Of("s", ["a b"]), "tokenizer.ggml.add_bos_token": Of("?", False),
+}  # fmt: skip
+
+
 SEEDS: dict[str, Callable[[], list[bytes]]] = {"checkpoint": checkpoint_seeds, "tokenizer": tokenizer_seeds}
+SEEDS["gguf"] = gguf_seeds

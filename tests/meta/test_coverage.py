@@ -18,6 +18,7 @@ LOST = {  # no input to begin from shows these: some change of it must
     "bytes behind the end": ("checkpoint", "_format.py", "header.file_bytes() != file_bytes", "False"),
     "a token that is cut": ("tokenizer", "tokenizer.py", "if length > left:", "if False:"),
     "no length at all": ("tokenizer", "tokenizer.py", "if len(data) < 4:", "if False:"),
+    "a tensor behind the end": ("gguf", "_gguf_container.py", "if offset + size > len(data):", "if False:"),
 }
 
 

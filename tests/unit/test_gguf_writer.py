@@ -212,6 +212,22 @@ def test_a_scaling_that_files_cannot_tell(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seq_len": 2**32}, "sizes in a GGUF file must be at most 4294967295 (got seq_len 4294967296)"),
+        ({"rope_theta": 1e39}, "numbers in a GGUF file must be float32 (got rope_theta 1e+39)"),
+        ({"norm_eps": 1e-39}, "numbers in a GGUF file must be float32 (got norm_eps 1e-39)"),
+        ({"rope_scaling": RopeScaling("linear", 1e39)}, "numbers in a GGUF file must be float32 (got factor 1e+39)"),
+    ],
+)
+def test_numbers_that_files_cannot_tell(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        write(tmp_path / "model.gguf", llama2_fast, weights_of(llama2_fast), "f32", replace(CONFIG, **changes))
+    assert str(caught.value) == says
+    assert not list(tmp_path.iterdir())
+
+
 # ----------------------------------------------------------------------------------------------------------- vocabulary
 
 
