@@ -69,7 +69,7 @@ def _pack(matrix: Any) -> Packed:
 def _is_float16(scale: Array) -> bool:
     """Are these float16 numbers? Others are packed as int8, which takes more memory, but loses nothing."""
     with np.errstate(over="ignore"):
-        return np.array_equal(np.asarray(scale).astype(np.float16), scale)
+        return np.array_equal(np.asarray(scale).astype(np.float16), scale, equal_nan=True)
 
 
 def _pack_float(w: Array, kind: int) -> Packed:
