@@ -160,14 +160,18 @@ def opened(llama2: ModuleType, path: Path) -> ModelFile:
 def numbers(matrix: Any) -> np.ndarray:
     """A matrix of any kind as float32 numbers: (rows, cols)."""
     if hasattr(matrix, "q"):
-        q, scale = (np.asarray([list(row) for row in part], np.float32) for part in (matrix.q, matrix.scale))
+        q, scale = _array(matrix.q), _array(matrix.scale)
         wide = q.reshape(*scale.shape, -1) * scale[..., None]
         if hasattr(matrix, "offset"):
-            wide += np.asarray([list(row) for row in matrix.offset], np.float32)[..., None]
+            wide += _array(matrix.offset)[..., None]
         return wide.reshape(q.shape)
     if hasattr(matrix, "bits"):
         return (np.asarray(matrix.bits).astype(np.uint32) << 16).view(np.float32)
-    return np.asarray([list(row) for row in matrix], np.float32)
+    return _array(matrix)
+
+
+def _array(rows: Any) -> np.ndarray:
+    return np.asarray(rows if hasattr(rows, "dtype") else [list(row) for row in rows], np.float32)
 
 
 PARTS = {
