@@ -138,6 +138,19 @@ def test_stories_there_and_back(done: Ask, llama2: ModuleType, data: Path, tmp_p
     assert written == (tmp_path / "c.bin").read_bytes()
 
 
+def test_a_gguf_file_tells_the_same_story(llama2: ModuleType, done: Ask, data: Path, tmp_path: Path) -> None:
+    """With the tokenizer that is in it, and nothing beside it."""
+    done(llama2, data / "stories260K.bin", tmp_path / "a.gguf")
+    model = llama2.load(tmp_path / "a.gguf")
+    words = llama2.Tokenizer.read(data / "tok512.bin")
+    for text in ("", "Once upon a time", "1 \u20ac  <s>\n"):
+        assert model.tokenizer.encode(text) == words.encode(text)
+    told = "".join(model.generate(steps=200 if llama2 is llama2_fast else 60, temperature=0))
+    story = (data / "stories260K.greedy-200.txt").read_text()
+    assert story.startswith(told)
+    assert len(told) > 100
+
+
 def test_llama_cpp_tells_the_same_story(done: Ask, data: Path, tmp_path: Path) -> None:
     """Greedy, 150 tokens: LLAMA2_LLAMA_CPP is llama.cpp's example program `llama-simple`."""
     program = os.environ.get("LLAMA2_LLAMA_CPP")
