@@ -4,7 +4,6 @@ Its q and k are for interleaved pairs already, as here. `_gguf_container` says w
 """
 
 import struct
-from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,12 +11,13 @@ from math import isclose, isfinite
 from typing import Any
 
 from ._decode import KINDS as DECODED
+from ._extras import import_extra
 from ._gguf_container import Container, Tensor, is_whole, read_container, shown
 from ._model_file import Decode, ModelFile
 from .checkpoint import FilePath
 from .config import Config, RopeScaling
 from .errors import CheckpointError, ConfigError, MissingExtraError
-from .weights import Weights
+from .weights import Expanding, Weights
 
 NAMES = {
     "wq": "attn_q", "wk": "attn_k", "wv": "attn_v", "wo": "attn_output", "w1": "ffn_gate", "w2": "ffn_down",
@@ -25,6 +25,7 @@ NAMES = {
 }  # fmt: skip
 NORMS = {"rms_att_weight": "attn_norm", "rms_ffn_weight": "ffn_norm"}
 EMBEDDING, LAST_NORM, CLASSIFIER, DIVISORS = "token_embd", "output_norm", "output", "rope_freqs"
+FLOATS = ("F32", "F16", "BF16")  # what norms may be
 CHUNK = 2**20  # numbers that are converted at a time
 FLOAT32_DIVISORS = 2**-16  # how far divisors err that were computed in float32, in several steps
 INT8_MOST = 2.0**22  # so that the scale is a float16 number
@@ -251,13 +252,9 @@ def _norms(tensors: list[Tensor], matrix: Callable[[str, Tensor], Any]) -> Any:
 
 def _floats(tensor: Tensor) -> bytes:
     """A norm as float32 numbers."""
-    if tensor.kind == "F32":
-        return bytes(tensor.data)
-    if tensor.kind == "BF16":  # the upper halves of float32 numbers
-        return b"".join(b"\0\0" + bytes(tensor.data[i : i + 2]) for i in range(0, len(tensor.data), 2))
-    if tensor.kind == "F16":
-        return array("f", struct.unpack(f"<{len(tensor.data) // 2}e", tensor.data)).tobytes()
-    raise CheckpointError(f"norms must be F32, F16 or BF16 (got {tensor.kind})")
+    if tensor.kind not in FLOATS:
+        raise CheckpointError(f"norms must be F32, F16 or BF16 (got {tensor.kind})")
+    return bytes(tensor.data) if tensor.kind == "F32" else Expanding(tensor.data, tensor.kind)[:].tobytes()
 
 
 def _matrix(name: str, tensor: Tensor, decode: Decode) -> Any:
@@ -269,7 +266,7 @@ def _matrix(name: str, tensor: Tensor, decode: Decode) -> Any:
 
 def _to_int8(name: str, tensor: Tensor) -> memoryview:
     """A matrix of a kind that only the gguf package knows, as Q8_0, some rows at a time."""
-    np, gguf = import_gguf(f"to read {tensor.kind} numbers")
+    np, gguf = import_gguf(f"reading {tensor.kind} numbers")
     rows, cols = tensor.shape
     kind = getattr(gguf.GGMLQuantizationType, tensor.kind, tensor.kind)
     data = np.frombuffer(tensor.data, np.uint8).reshape(rows, -1)
@@ -294,10 +291,4 @@ def _to_int8(name: str, tensor: Tensor) -> memoryview:
 
 def import_gguf(purpose: str) -> tuple[Any, Any]:
     """numpy, and the gguf package. Raises MissingExtraError without them."""
-    try:
-        import gguf
-        import numpy as np
-    except ImportError:
-        rule = f"the gguf package must be installed {purpose}"
-        raise MissingExtraError(f"{rule}: pip install 'llama2-twins[gguf]'") from None
-    return np, gguf
+    return import_extra("numpy", "gguf", purpose), import_extra("gguf", "gguf", purpose)

@@ -50,7 +50,7 @@ def write_gguf(
     if kind not in KINDS:
         raise ConfigError(f"numbers of a GGUF file can become {', '.join(KINDS)} (got {kind!r})")
     _check(config)
-    np, gguf = import_gguf("to write GGUF files")
+    np, gguf = import_gguf("writing GGUF files")
     parts = [*_parts(config, weights, KINDS[kind])]
     start = _start(gguf, np, config, parts, KINDS[kind], vocabulary)
     sizes = [_bytes(part) for part in parts]

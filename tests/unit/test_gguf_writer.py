@@ -183,7 +183,7 @@ def test_kinds_that_are_not_written(llama2: ModuleType, tmp_path: Path) -> None:
 
 def test_writing_needs_the_gguf_package(llama2: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(MissingExtraError, match=r"must be installed to write GGUF files: pip install"):
+    with pytest.raises(MissingExtraError, match=r"writing GGUF files needs the gguf package: pip install"):
         write(tmp_path / "model.gguf", llama2, weights_of(llama2))
 
 
