@@ -19,6 +19,7 @@ BITS, ENGINE, UNIT = "fuzz/test_simd.py::", "unit/test_simd.py::", "unit/test_tr
 PEERS, BENCH, BAD, CHAT = (f"unit/test_{name}.py::" for name in ("peer_bugs", "bench", "bad_input", "chat"))
 JUDGE, GENERATE = "meta/test_judge.py::", "unit/test_generate.py::"
 UNIT_TOKENIZER = "unit/test_tokenizer.py::"
+OTHERS, TEMPLATE, FOREIGN = "unit/test_tokenizers.py::", "unit/test_template.py::", "unit/test_foreign_text.py::"
 
 VERIFY = "unit/test_verify.py::"
 
@@ -239,19 +240,42 @@ TEXT = [
     *of(
         "llama2_ref/chat.py",
         ("an answer does not end with EOS", CHAT + "test_the_format[llama2_fast]",
-         {"bos=False, eos=True": "bos=False"}),
+         {"tokenizer.encode(content, bos=False, eos=True)": "tokenizer.encode(content, bos=False)"}),
         ("no EOS stands between an answer and the next question",
          CHAT + "test_turns_are_stripped_and_the_system_message_is_said_once[llama2_fast]",
          {'self._last.tokens + self._tokenizer.encode("", bos=False, eos=True)': "self._last.tokens"}),
+        ("names of special tokens are text in a rendered chat",
+         CHAT + "test_a_model_s_own_template_is_used[llama2_fast]", {"tokenizer.encode_special(": "tokenizer.encode("}),
+        ("a template sees the last question only",
+         CHAT + "test_a_conversation_renders_all_turns_and_reads_what_is_new[llama2_fast]",
+         {"messages = [*self._messages, *self._answered()] if self._last else []": "messages = []"}),
+        ("a conversation keeps tokens that have changed",
+         CHAT + "test_a_conversation_renders_all_turns_and_reads_what_is_new[llama2_fast]",
+         {"self._cache.length = _agreeing(self._last.tokens[: self._cache.length], tokens[:-1])":
+          "self._cache.length = min(self._cache.length, len(tokens) - 1)"}),
+        ("an older answer goes on",
+         CHAT + "test_an_older_answer_can_not_go_on_once_the_next_question_is_asked[llama2_fast]",
+         {"            self._last.close()\n": ""}),
+        ("a system message is dropped without a word",
+         CHAT + "test_templates_that_can_not_be_used[llama2_fast-{{ messages[-1].content }}-be-PromptError-"
+         "has no place for a system message]", {"if system not in text:": "if False:"}),
     ),
     *of(
         "llama2_fast/model.py",
-        ("a tokenizer may be of any size", BAD + "test_tokenizer_of_another_checkpoint[llama2_fast-299]",
-         {"Tokenizer.read(vocabulary, config.vocab_size)": "Tokenizer.read(vocabulary)"}),
+        ("a model's own template is not used", FOREIGN + "test_a_folder_chats_by_its_own_template[llama2_fast]",
+         {"Sampler, file.chat_template,": "Sampler, None,"}),
         ("the backend that is asked for is not passed on", UNIT + "test_load_passes_its_options_on",
          {"backend=backend, quantize=quantize": "quantize=quantize"}),
         ("the tokenizer that is named is not used", UNIT + "test_load_passes_its_options_on",
-         {"if tokenizer is None else tokenizer": "if tokenizer is None or True else tokenizer"}),
+         {"read_tokenizer(file, tokenizer, Tokenizer)": "read_tokenizer(file, None, Tokenizer)"}),
+    ),
+    *of(
+        "llama2_ref/model.py",
+        ("a tokenizer may be of any size", BAD + "test_tokenizer_of_another_checkpoint[llama2_fast-299]",
+         {"read_named_tokenizer(path, file.config.vocab_size, tokenizer)":
+          "read_named_tokenizer(path, None, tokenizer)"}),
+        ("GGUF files get the slow tokenizer", FOREIGN + "test_gguf_files_get_the_package_s_own_algorithm[llama2_fast]",
+         {"return tokenizer(words.tokens, words.scores, words.roles)": "return words"}),
     ),
 ]  # fmt: skip
 
@@ -837,7 +861,72 @@ GGUF_FILES = of(
      {"    if rows:\n        yield np.stack(rows)": "    if len(rows) > 40:\n        yield np.stack(rows)"}),
 )  # fmt: skip
 
+TOKENIZERS_OF_MODELS = of(
+    "llama2_ref/_subwords.py",
+    ("names of special tokens are those tokens in any text", OTHERS + "test_a_text_comes_back_as_it_was[letters]",
+     {"return self._encode_inner(text, special=False)": "return self._encode_inner(text, special=True)"}),
+    ("letters of bytes begin elsewhere", OTHERS + "test_every_byte_has_a_letter",
+     {"range(0xA1, 0xAD)": "range(0xA1, 0xAE)"}),
+    ("byte tokens are text", OTHERS + "test_a_text_comes_back_as_it_was[pieces]",
+     {'return name.replace(SPACE, " ").encode() if byte is None else bytes([byte])':
+      'return name.replace(SPACE, " ").encode()'}),
+    ("ids without a token are an error", FOREIGN + "test_ids_without_a_token_are_no_text[llama2_fast]",
+     {'return b"" if token in self.roles.control or token not in self._names else':
+      'return b"" if token in self.roles.control else'}),
+    ("a leading space stays", OTHERS + "test_a_text_comes_back_as_it_was[json-pieces]",
+     {'steps.get("Strip", {}).get("start", 0) > 0': "False"}),
+    ("what follows a user-defined token gets a space", OTHERS + "test_tokens_behind_a_tokenizer_model",
+     {"self._encode_bare(part) if i or bare else": "self._encode_bare(part) if bare else"}),
+    ("each part of a chat gets a space", OTHERS + "test_legacy_decides_on_spaces_behind_special_tokens",
+     {"bare=self._once and i > 0": "bare=False"}),
+) + of(
+    "llama2_ref/_tokenizers.py",
+    ("the config's EOS counts, too", OTHERS + "test_what_the_settings_say",
+     {"return self._ids(self.generation,": "return self._ids(self.model, '', 'eos_token_id', vocab_size) + self._ids(\n"
+      "                self.generation,"}),
+    ("BOS is never added by a file's own rule", OTHERS + "test_bos_is_added_where_the_file_itself_adds_it",
+     {'adds = bos is not None and inner.encode("a").ids[:1] == [bos]': "adds = False"}),
+    ("the other file is preferred", OTHERS + "test_tokenizer_json_is_preferred_where_it_can_be_read",
+     {"read_path(readable[0]": "read_path(readable[-1]"}),
+    ("a vocabulary may be too large", OTHERS + "test_a_vocabulary_must_fit_the_model",
+     {"tokens > vocab_size:": "tokens > vocab_size + 1:"}),
+    ("files of any size are read", OTHERS + "test_huge_files_are_refused_unread", {"if size > LARGEST:": "if False:"}),
+    ("the first of several templates is taken", OTHERS + "test_templates_of_folders",
+     {'named.get("default", "")': 'next(iter(named.values()), "")'}),
+) + of(
+    "llama2_ref/_gguf_tokenizer.py",
+    ("digits stay together", OTHERS + "test_texts_are_cut_as_the_file_says[smollm-a 1024-parts1]",
+     {'"smollm": (r"\\p{N}", WORDS)': '"smollm": (WORDS,)'}),
+    ("whole parts need merges", OTHERS + "test_a_part_may_be_a_token_without_merges",
+     {"PATTERNS[KIND_OF[pre]], pre in WHOLE,": "PATTERNS[KIND_OF[pre]], False,"}),
+    ("the end of a turn is no end", OTHERS + "test_ids_of_a_gguf_file[llama2_fast]",
+     {'for name in ("eot", "eom")': 'for name in ("eot",)'}),
+    ("control tokens end nothing by their names", OTHERS + "test_control_tokens_by_name_end_a_text",
+     {"*(token for token in control if names[token] in ENDS)": ""}),
+    ("user-defined tokens are text like any other", OTHERS + "test_sentencepiece_judges_our_own_algorithm",
+     {"if kind == USER_DEFINED and names[token]": "if False"}),
+    ("a space is put in front of any text", OTHERS + "test_ids_of_a_gguf_file[llama2_fast]",
+     {'_flag(metadata, "add_space_prefix", True)': "True"}),
+    ("merges may name anything", OTHERS + "test_damaged_metadata_of_letters[changes4-merge 0 is 'nobody knows']",
+     {"if not {left, right, left + right} <= known:": "if not merge:"}),
+) + of(
+    "llama2_ref/_template.py",
+    ("JSON is escaped for HTML", TEMPLATE + "test_transformers_renders_alike[features-turns]",
+     {'    environment.filters["tojson"] = _tojson\n': ""}),
+    ("blocks leave their line ends", TEMPLATE + "test_transformers_renders_alike[zephyr-turns]",
+     {"trim_blocks=True": "trim_blocks=False"}),
+    ("a template does not know that an answer is to follow", TEMPLATE + "test_transformers_renders_alike[chatml-turns]",
+     {'"add_generation_prompt": True': '"add_generation_prompt": False'}),
+    ("a refusal is the template's fault", TEMPLATE + "test_transformers_renders_alike[gemma-system]",
+     {'raise PromptError(f"the model': 'raise TokenizerError(f"the model'}),
+    ("numbers may be written as widely as a template likes",
+     TEMPLATE + "test_what_templates_must_not_do[{{ '%99999999d' % 3 }}-it formats numbers too widely]",
+     {'re.search(r"\\d{7}|\\*", left)': "not left"}),
+    ("steps are never given back", TEMPLATE + "test_one_rendering_s_steps_are_not_the_next_one_s",
+     {"            self._budget.begin()\n": ""}),
+)  # fmt: skip
+
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
-    *AROUND_THE_KERNELS, *GGUF_FILES,
+    *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS,
 ]  # fmt: skip

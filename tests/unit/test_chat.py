@@ -176,7 +176,7 @@ def test_a_conversation_renders_all_turns_and_reads_what_is_new(templated):
 
 
 def test_what_is_kept_is_what_a_new_conversation_would_read(templated):
-    """Bit for bit, also where an answer is written in other tokens than those that were sampled."""
+    """The same answers, whatever of the cache was kept."""
     conversation = templated.conversation(temperature=0)
     answers = []
     for question in ("ab", "cab", "bad"):

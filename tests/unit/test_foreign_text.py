@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import os
 import re
 import sys
 
@@ -224,3 +225,36 @@ def test_gguf_files_get_the_package_s_own_algorithm(llama2, tmp_path):
     assert type(tokenizer) is llama2.Tokenizer
     assert tokenizer.encode("a wave") == file.tokenizer().encode("a wave")
     assert (tokenizer.stop, tokenizer.vocab_size) == ({2}, 460)
+
+
+@pytest.mark.skipif(
+    "LLAMA2_SMOLLM2" not in os.environ, reason="LLAMA2_SMOLLM2 names no GGUF file of SmolLM2-135M-Instruct"
+)
+def test_smollm2_chats_through_its_own_template():
+    """The ids are llama.cpp's; the answers are what anyone would expect."""
+    jinja2(), importorskip("tokenizers")
+    model = llama2_fast.load(os.environ["LLAMA2_SMOLLM2"])
+    for text, ids in SMOLLM2.items():
+        assert model.tokenizer.encode(text) == ids
+        assert model.tokenizer.decode(ids) == text
+    assert (model.tokenizer.bos, model.tokenizer.eos, model.tokenizer.stop) == (None, 2, {0, 2})
+    conversation = model.conversation(steps=200, temperature=0)
+    assert "Rome" in "".join(conversation.say("What is the capital of Italy?", "Answer in one short sentence."))
+    assert "Madrid" in "".join(conversation.say("And of Spain?"))
+
+
+SMOLLM2 = {
+    "Hello world": [19556, 905],
+    "def f(x):\n    return x**2 + 3.14\n": [
+        1604, 275, 24, 104, 727, 472, 1003, 1792, 828, 34, 1232, 216, 35, 30, 33, 36, 198,
+    ],
+    "1234567 \u0663\u0664": [33, 34, 35, 36, 37, 38, 39, 216, 164, 113, 164, 114],
+    "\U0001f600 \u4e16\u754c \ud55c\uad6d\uc5b4": [
+        10813, 242, 218, 216, 7906, 240, 178, 239, 230, 216, 33085, 246, 181, 130, 251, 183, 240, 129,
+    ],
+    "a  b   c\n\n\t d": [81, 216, 278, 256, 265, 14436, 287],
+    "don't I'LL we've": [12420, 982, 339, 23, 16421, 392, 3543],
+    "<|im_start|>user\nhi<|im_end|>": [
+        44, 108, 306, 79, 3738, 108, 46, 4093, 198, 6004, 44, 108, 306, 79, 486, 108, 46,
+    ],
+}  # fmt: skip
