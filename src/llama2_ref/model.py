@@ -40,7 +40,7 @@ class Model:
     ) -> None:
         """`tokenizer` is a Tokenizer, or has all that is public of one; `template` is that of `encode_chat`."""
         self.config: Config = transformer.config
-        self.template = template
+        self.template = template or None  # an empty one is none
         self.description, self.notes = description, notes  # of the file, a line each
         self.tokenizer, self.transformer, self._sampler = tokenizer, transformer, sampler
 

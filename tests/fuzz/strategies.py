@@ -140,6 +140,22 @@ def vocabularies(draw: st.DrawFn) -> tuple[list[bytes], list[float]]:
 
 
 @st.composite
+def roles_of(draw: st.DrawFn, words: tuple[list[bytes], list[float]]) -> llama2_ref.tokenizer.Roles:
+    """Which tokens of a vocabulary are special, user-defined or bytes, as other files than llama2.c's may say."""
+    ids = st.sampled_from(range(len(words[0])))
+    bos, eos, unknown = draw(st.none() | ids), draw(st.none() | ids), draw(ids)
+    control = {token for token in (bos, eos) if token is not None} | draw(st.sets(ids, max_size=2))
+    return llama2_ref.tokenizer.Roles(
+        unknown, bos, eos,
+        stop=frozenset(draw(st.sets(ids, max_size=2))),
+        control=frozenset(control),
+        byte_of=draw(st.none() | st.dictionaries(ids, st.integers(0, 255), max_size=3)),
+        user_defined=frozenset(draw(st.sets(ids, max_size=3)) - control),
+        adds_bos=draw(st.booleans()), space_prefix=draw(st.booleans()), trims=draw(st.booleans()),
+    )  # fmt: skip
+
+
+@st.composite
 def encodings(draw: st.DrawFn) -> tuple[tuple[list[bytes], list[float]], str]:
     """A vocabulary, and a text: mostly of its own letters and pieces, so that what can be joined overlaps."""
     words = draw(vocabularies())

@@ -139,6 +139,11 @@ def test_a_model_s_own_template_is_used(llama2, templated):
     )
 
 
+def test_an_empty_template_is_none(llama2, model):
+    bare = llama2.Model(model.tokenizer, model.transformer, llama2.Sampler, "")
+    assert bare.chat([USER]).tokens == model.chat([USER]).tokens == model.tokenizer.encode("[INST] ab [/INST]")
+
+
 def test_names_of_bos_and_eos_come_from_the_tokenizer(llama2, templated):
     tokens = llama2.encode_chat(templated.tokenizer, [USER, ANSWER, USER], LLAMA2)
     assert text_of(templated, tokens) == "<|begin|>[INST] ab [/INST] cd <|end|><|begin|>[INST] ab [/INST]"
