@@ -204,7 +204,9 @@ def _parse_json_tokenizer(data: bytes) -> Any:
     """A tokenizers.Tokenizer. Its package raises Exception itself, and a panic is not even that."""
     tokenizers = import_extra("tokenizers", "tokenizers", "this model's tokenizer")
     try:
-        return tokenizers.Tokenizer.from_str(data.decode())
+        inner = tokenizers.Tokenizer.from_str(data.decode())
+        inner.no_truncation(), inner.no_padding()  # which were set when it was trained, and are no part of it
+        return inner
     except UnicodeDecodeError:
         raise TokenizerError("must be a tokenizer in JSON (this is not even UTF-8)") from None
     except (KeyboardInterrupt, MemoryError):

@@ -886,6 +886,8 @@ TOKENIZERS_OF_MODELS = of(
       "                self.generation,"}),
     ("BOS is never added by a file's own rule", OTHERS + "test_bos_is_added_where_the_file_itself_adds_it",
      {'adds = bos is not None and inner.encode("a").ids[:1] == [bos]': "adds = False"}),
+    ("texts are cut off as in training", OTHERS + "test_texts_are_neither_cut_off_nor_filled_up",
+     {"inner.no_truncation(), inner.no_padding()": "inner.no_padding()"}),
     ("the other file is preferred", OTHERS + "test_tokenizer_json_is_preferred_where_it_can_be_read",
      {"read_path(readable[0]": "read_path(readable[-1]"}),
     ("a vocabulary may be too large", OTHERS + "test_a_vocabulary_must_fit_the_model",

@@ -286,6 +286,19 @@ def test_bos_is_added_where_the_file_itself_adds_it(tmp_path):
     assert 0 not in tokenizer.encode_special("a")
 
 
+def test_texts_are_neither_cut_off_nor_filled_up(tmp_path):
+    """Files may hold what was set when they were trained."""
+    inner = importorskip("tokenizers").Tokenizer.from_str(train_letters())
+    inner.enable_truncation(3)
+    inner.enable_padding(length=8)
+    write_folder(tmp_path, tokenizer_DOT_json=inner.to_str())
+    tokenizer = read_folder(tmp_path, 452)
+    for text in ("a", CORPUS):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+        assert tokenizer.encode_special(text) == tokenizer.encode(text)
+    assert len(tokenizer.encode("a")) == 1
+
+
 def test_tokens_behind_a_tokenizer_model(tmp_path):
     """Special ones and others, which are found in any text."""
     added = {"420": {"content": "<|im_end|>", "special": True}, "421": {"content": "[tool]", "special": False}}
