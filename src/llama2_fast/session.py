@@ -1,6 +1,7 @@
 """Sessions, as llama2_ref.session: whole arrays at a time, in float32."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,19 +52,21 @@ def _rows(tensor: TensorInfo) -> NDArray[np.float32]:
 
 def _matrix_bytes(matrix: Any, quantize: str | None) -> Iterator[bytes]:
     """As llama2_ref.session: of a matrix that is still to be quantized, as it will be."""
-    rows = some_rows(len(matrix.q if isinstance(matrix, IntegerMatrix) else matrix))
-    if isinstance(matrix, IntegerMatrix):
-        yield from _integer_bytes(matrix, rows)
-    else:
-        some = np.asarray(matrix[rows], np.float32)
-        if quantize:
-            yield from _integer_bytes(quantize_matrix(some, quantize), list(range(len(rows))))
-        else:
-            yield kind_of(matrix) + some.tobytes()
+    some = _some_rows(matrix)
+    if quantize:
+        some = quantize_matrix(some, quantize)
+    yield kind_of(some)
+    if not isinstance(some, IntegerMatrix):
+        yield np.asarray(some, np.float32).tobytes()
+        return
+    yield np.asarray(some.q, np.int8).tobytes()
+    for part in (some.scale, *([some.offset] if isinstance(some, Int4OffsetMatrix) else [])):
+        yield np.asarray(part, np.float32).tobytes()
 
 
-def _integer_bytes(matrix: IntegerMatrix, rows: list[int]) -> Iterator[bytes]:
-    yield kind_of(matrix) + np.asarray(matrix.q[rows], np.int8).tobytes()
-    offset = [matrix.offset] if isinstance(matrix, Int4OffsetMatrix) else []
-    for part in (matrix.scale, *offset):
-        yield np.asarray(part[rows], np.float32).tobytes()
+def _some_rows(matrix: Any) -> Any:
+    """A matrix of some rows of another one."""
+    if not isinstance(matrix, IntegerMatrix):
+        return matrix[some_rows(len(matrix))]
+    rows = some_rows(len(matrix.q))
+    return replace(matrix, **{name: part[rows] for name, part in vars(matrix).items()})  # type: ignore[type-var]

@@ -14,6 +14,9 @@ import pytest
 import llama2_fast
 import llama2_ref
 from commands import SECONDS, run, start, write_scripted
+from llama2_fast._decode import decode as fast_decode
+from llama2_ref._decode import decode as ref_decode
+from llama2_ref._decode import row_bytes
 from llama2_ref._safetensors import read_file, write_file
 from llama2_ref.cli import main
 from models import random_twins, write_model
@@ -403,13 +406,25 @@ def test_a_full_disk_leaves_the_old_session(llama2: ModuleType, model: Path, tmp
 # ---------------------------------------------------------------------------------------------------------- fingerprint
 
 
-@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
-def test_every_engine_has_the_same_fingerprint(model: Path, tmp_path: Path, quantize: str | None) -> None:
+@pytest.mark.parametrize("version,quantize", [(1, None), (1, "int8"), (1, "int4"), (2, None), (2, "float32")])
+def test_every_engine_has_the_same_fingerprint(tmp_path: Path, version: int, quantize: str | None) -> None:
+    pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
+    path = write_model(tmp_path, CONFIG, seed=2, version=version)
     found = set()
     for engine in ENGINES:
-        saved(engine, model, tmp_path / engine, quantize=quantize)
+        saved(engine, path, tmp_path / engine, quantize=quantize)
         found.add(read_file(tmp_path / engine).metadata["model"])
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
+def test_every_kind_of_matrix_has_the_same_fingerprint(kind: str) -> None:
+    """As the twins decode it: floats of 16 bits, and GGML's blocks."""
+    data = np.random.default_rng(1).integers(0, 256, 64 * row_bytes(kind, 32), np.uint8)
+    blocks = memoryview(data & 0xBF)  # no NaN, no infinity
+    slow = llama2_ref.session._matrix_bytes(ref_decode(kind, blocks, 64, 32))
+    fast = llama2_fast.session._matrix_bytes(fast_decode(kind, blocks, 64, 32), None)
+    assert b"".join(slow) == b"".join(fast)
 
 
 def test_what_a_fingerprint_sees() -> None:
