@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from itertools import chain
 from math import isfinite
 from pathlib import Path
+from time import perf_counter
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
@@ -29,6 +30,7 @@ VERBS = {
     "tokenize": "show how a text is cut into tokens",
     "quantize": "write a checkpoint again with int8 weights (llama2.c version 2)",
     "convert": "write a model again in another format",
+    "perplexity": "tell how well a model predicts a text",
 }
 EXAMPLES = {  # the help of the program shows them all, that of a verb its own
     "generate": """\
@@ -52,6 +54,9 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
 """,
     "convert": """\
   {prog} convert stories15M.bin stories15M.gguf         for llama.cpp, with its tokenizer (extra gguf)
+""",
+    "perplexity": """\
+  {prog} perplexity stories15M.bin text.txt             one number; --quantize int8 tells what integers cost
 """,
 }
 # Verbs that only a package with a module of that name has: HELP, EXAMPLES, add_arguments, and run, which may return an
@@ -175,18 +180,18 @@ def _parser(llama2: ModuleType, prog: str, tools: dict[str, ModuleType]) -> Pars
     }
     for name, tool in tools.items():
         tool.add_arguments(add[name])
-    for name in ("generate", "chat", "info", "tokenize", *tools):
+    for name in ("generate", "chat", "info", "tokenize", "perplexity", *tools):
         _add_checkpoint(add[name])
     for name in ("generate", "chat", "tokenize"):
         add[name].add_argument("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint")
         add[name].add_argument("-i", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input")
     for name in ("generate", "chat"):
         _add_sampling(add[name], llama2)
-    samples = "several texts in one batch, with seeds from --seed on; each below a line that names it"
-    add["generate"].add_argument("--samples", type=int, metavar="N", help=samples)
+    _add_samples(add["generate"])
     add["quantize"].add_argument("checkpoint", metavar="CHECKPOINT", help="version 0 or 1")
     add["quantize"].add_argument("output", metavar="OUTPUT", help="the file to write")
     _add_conversion(add["convert"])
+    _add_perplexity(add["perplexity"], llama2)
     return parser
 
 
@@ -213,6 +218,10 @@ def _add_sampling(parser: Parser, llama2: ModuleType) -> None:
     _add_text(parser)
     parser.add_argument("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: instead of the verb")
     parser.add_argument("-y", "--system", metavar="TEXT", help="chat: the system message")
+    _add_engine(parser, llama2)
+
+
+def _add_engine(parser: Parser, llama2: ModuleType) -> None:
     integers = "make such numbers of the weights when reading"
     parser.add_argument("--quantize", choices=KINDS, help=integers)
     if "threads" in inspect.signature(llama2.load).parameters:
@@ -249,6 +258,21 @@ def _add_text(parser: Parser) -> None:
     parser.add_argument("--logprobs", type=int, metavar="N", help=logprobs)
     session = "begin with what this file holds of the prompt, and keep there what the model has read"
     parser.add_argument("--session", metavar="FILE", help=session)
+
+
+def _add_samples(parser: Parser) -> None:
+    samples = "several texts in one batch, with seeds from --seed on; each below a line that names it"
+    parser.add_argument("--samples", type=int, metavar="N", help=samples)
+
+
+def _add_perplexity(parser: Parser, llama2: ModuleType) -> None:
+    parser.add_argument("text", metavar="FILE", help="UTF-8; - reads standard input")
+    context = "tokens that are read at a time (default: as many as the model can)"
+    parser.add_argument("--context", type=int, metavar="N", help=context)
+    stride = "tokens from one window to the next; a smaller one shows the model more (default: half the context)"
+    parser.add_argument("--stride", type=int, metavar="N", help=stride)
+    parser.add_argument("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint")
+    _add_engine(parser, llama2)
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -483,7 +507,35 @@ def _convert(llama2: ModuleType, args: argparse.Namespace) -> None:
 
 
 RUN = {"generate": _generate, "chat": _chat, "info": _info, "tokenize": _tokenize}
-RUN |= {"quantize": _quantize, "convert": _convert}
+
+
+def _perplexity(llama2: ModuleType, args: argparse.Namespace) -> None:
+    text = _text_of(args.text)
+    model = _load(llama2, args)
+    module = import_module(f"{llama2.__name__}.perplexity")
+    tokens, start = model.tokenizer.encode(text), perf_counter()
+    found = module.perplexity(model.transformer, tokens, args.context, args.stride, _say_perplexity)
+    print(f"{found.tokens} tokens, nll {found.nll:.4f}, mean {found.mean:.5f} +- {found.error:.5f}", end=", ")
+    print(f"perplexity {found.perplexity:.4f}", flush=True)
+    _say(_rate(found.tokens, perf_counter() - start))
+
+
+def _text_of(path: str) -> str:
+    """The text in a file, or of standard input. Raises PromptError if it is empty, can't be read, or is no text."""
+    if path == "-":
+        text = _input(whole=True)
+    else:
+        try:
+            text = _text(Path(path).read_bytes(), f"{path}: a text")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise PromptError(f"{path}: a text must be a readable file ({reason})") from None
+    if not text:
+        raise PromptError(f"{path}: a text must not be empty")
+    return check_text(text, "a text" if path == "-" else f"{path}: a text")
+
+
+RUN |= {"quantize": _quantize, "convert": _convert, "perplexity": _perplexity}
 
 
 # --------------------------------------------------------------------------------------------------------------- output
@@ -538,6 +590,12 @@ def _say_clipped(steps: int | None, seq_len: int) -> None:
 
 def _rate(tokens: int, seconds: float) -> str:
     return f"{tokens / seconds:.1f} tok/s" if tokens and seconds > 0 else "too few for a rate in tok/s"
+
+
+def _say_perplexity(done: int, total: int, so_far: float) -> None:
+    """How much of a text is scored, as _say_progress."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        _say(f"{done / total:4.0%} of {total:,} tokens, perplexity {so_far:.4f}", end="\n" if done == total else "\r")
 
 
 def _say_progress(done: int, total: int) -> None:
