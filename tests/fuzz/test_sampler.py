@@ -151,10 +151,11 @@ def test_top_k_keeps_the_same_tokens(logits, k):
 @given(
     grid_distributions(),
     st.integers(0, 64).map(lambda k: k / 64),
-    st.integers(0, 66).map(lambda k: k / 64),
+    st.one_of(st.just(0.0), st.integers(0, 66).map(lambda k: k / 64)),
     st.integers(0, 63).map(lambda k: k / 64),
 )
-@example(np.array([0.5, 0.25, 0.25], np.float32), 0.5, 0.0, 0.75)  # a part that is reached stays; the coin is scaled
+@example(np.array([0.5, 0.25, 0.25], np.float32), 0.5, 0.0, 0.75)  # a part that is reached stays
+@example(np.array([0.25, 0.125, 0.125, 0.5], np.float32), 0.5, 0.0, 0.3125)  # the coin is scaled to 3/4
 @example(np.array([0.25, 0.5, 0.25], np.float32), 1.0, 0.0, 0.9)  # only the largest
 @example(np.array([0.25, 0.5, 0.25], np.float32), 0.75, 0.75, 0.9)  # min-p is stricter than top-p
 @example(np.array([0.125, 0.5, 0.375], np.float32), 0.5, 0.25, 0.9)  # top-p is stricter than min-p

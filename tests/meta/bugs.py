@@ -928,7 +928,133 @@ TOKENIZERS_OF_MODELS = of(
      {"            self._budget.begin()\n": ""}),
 )  # fmt: skip
 
+STOP, SAMPLES = "fuzz/test_stop.py::", "unit/test_sampling.py::"
+SESSION, PERPLEXITY = "unit/test_session.py::", "unit/test_perplexity.py::"
+FILTERED = SAMPLER + "test_samplers_draw_accepted_tokens_whatever_is_filtered"
+MINP_GRID = SAMPLER + "test_min_p_is_equal_on_a_grid"
+TURNS = SAMPLER + "test_each_step_comes_in_its_turn[llama2_{}]"
+HOSTILE = SESSION + "test_a_hostile_file[llama2_fast-{}]"
+WINDOWS = PERPLEXITY + "test_it_is_what_the_definition_says[numpy-60-24-12]"
+
+TEXTS_THAT_ARE_ASKED_FOR = of(
+    "llama2_fast/sampler.py",
+    ("a token is penalized as often as it was there", SAMPLER + "test_penalties_are_equal_bit_for_bit",
+     {"        return logits\n    scores, seen = logits.astype(np.float64), seen_tokens(tokens, len(logits))":
+      "        return logits\n    for token in list(tokens)[1:]:\n        logits = penalize(logits, [token], penalty)\n"
+      "    scores, seen = logits.astype(np.float64), seen_tokens(tokens, len(logits))"}),
+    ("negative logits are divided, too", SAMPLER + "test_penalties_are_equal_bit_for_bit",
+     {"np.where(some > 0, some / penalty, some * penalty)": "some / penalty"}),
+    ("penalties are rounded to float32", SAMPLER + "test_penalties_are_equal_bit_for_bit",
+     {"logits.astype(np.float64), seen_tokens": "logits.astype(np.float32), seen_tokens"}),
+    ("the penalty comes behind top-k", TURNS.format("fast"),
+     {"candidates = top_k(scores, self.topk)": "candidates = top_k(np.asarray(logits, np.float32), self.topk)"}),
+    ("top-k keeps all that are equal to the last", SAMPLER + "test_top_k_keeps_the_same_tokens",
+     {"equal[: k - len(above)]": "equal"}),
+    ("top-k keeps the last of equal ones", SAMPLER + "test_top_k_keeps_the_same_tokens",
+     {"equal[: k - len(above)]": "equal[len(equal) - k + len(above) :]"}),
+    ("min-p drops what is just large enough", MINP_GRID, {"wide >= minp * wide.max()": "wide > minp * wide.max()"}),
+    ("min-p is a probability", MINP_GRID, {"wide >= minp * wide.max()": "wide >= min(minp, wide.max())"}),
+    ("the coin is not scaled to what min-p keeps", MINP_GRID, {"coin * float(wide[likely].sum())": "coin"}),
+    ("what min-p keeps is scaled before top-p", MINP_GRID,
+     {"    kept = probabilities[likely]\n": "    kept = probabilities[likely] / wide[likely].sum()\n"}),
+    ("logarithms are of float32 numbers", SAMPLER + "test_log_probabilities_keep_their_bound",
+     {"shifted: Array = logits.astype(np.float64)": "shifted: Array = logits.astype(np.float32)"}),
+    ("logarithms are of all vectors together", SAMPLER + "test_log_probabilities_of_many_vectors",
+     {"np.exp(shifted).sum(-1, keepdims=True)": "np.exp(shifted).sum()"}),
+) + of(
+    "llama2_ref/sampler.py",
+    ("min-p drops what is just large enough", MINP_GRID, {"if probability >= least]": "if probability > least]"}),
+    ("the temperature comes behind min-p", TURNS.format("ref"),
+     {"        probabilities = self.probabilities([scores[token] for token in candidates])":
+      "        probabilities = kernels.softmax([float(scores[token]) for token in candidates])"}),
+    ("of equal logarithms the lower token comes first", SAMPLER + "test_the_same_tokens_are_told",
+     {"(-logits[other], other)": "(-logprobs[other], other)"}),
+) + of(
+    "llama2_ref/_stop.py",
+    ("the string that is complete first counts", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
+     {"if stop <= doubt and stop < len(held):": "if stop < len(held):"}),
+    ("nothing is held back", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
+     {"        yield held[:doubt]\n        held = held[doubt:]": '        yield held\n        held = ""'}),
+    ("what is held back is lost at the end", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
+     {"    yield held[: _first_stop(held, stops)]\n": ""}),
+    ("more is held back than may become a stop string",
+     STOP + "test_no_more_is_held_back_than_may_become_a_stop_string",
+     {"            return place\n    return len(text)": "            return place\n    return max(0, len(text) - 1)"}),
+) + of(
+    "llama2_ref/generate.py",
+    ("the prompt may stop a text", SAMPLES + "test_a_text_ends_before_a_stop_string[llama2_fast-stops5-1+1abcd]",
+     {"return chain(islice(pieces, len(shown)), until_stop(pieces, stops))": "return until_stop(pieces, stops)"}),
+    ("only the prompt is penalized",
+     SAMPLES + "test_what_is_repeated_is_penalized_in_prompt_and_text[llama2_fast]",
+     {"self.sampler.sample(logits, self.tokens)": "self.sampler.sample(logits, self.tokens[: self.prompt_length])"}),
+) + of(
+    "llama2_ref/_samples.py",
+    ("all samples share the prompt's cache", SAMPLES + "test_samples_are_what_their_seeds_give_alone[reference-None]",
+     {"other.take(self.cache.copy())": "other.take(self.cache)"}),
+    ("a sample that is over is read on", SAMPLES + "test_a_sample_that_has_stopped_is_not_read_on[reference]",
+     {"return not self.over and self._cache": "return self._cache"}),
+    ("each sample has a pass of its own", SAMPLES + "test_a_prompt_is_read_once_and_passes_are_shared[reference]",
+     {"if each.waits}": "if each is sample}"}),
+) + of(
+    "llama2_fast/transformer.py",
+    ("a copied cache is the same one", SAMPLES + "test_a_copied_cache_is_independent[numpy-15]",
+     {"self._rows[:, :, : self.length].copy()": "self._rows"}),
+) + of(
+    "llama2_fast/session.py",
+    ("keys are saved for values", SESSION + "test_what_is_read_is_what_was_written[numpy-7]",
+     {"self.cache.store(layer, 0, key, value)": "self.cache.store(layer, 0, value, key)"}),
+    ("float64 numbers are taken for float32", SESSION + "test_engines_read_each_other_s[reference-numpy-None]",
+     {'"F64": np.float64': '"F64": np.float32'}),
+    ("infinity is read", HOSTILE.format("infinity"), {"np.isfinite(numbers).all()": "np.isfinite(numbers).any()"}),
+    ("a fingerprint does not see scales", SESSION + "test_every_kind_of_matrix_has_the_same_fingerprint[Q8_0]",
+     {"for part in (some.scale, *": "for part in (some.scale[:0], *"}),
+) + of(
+    "llama2_fast/session.py",
+    ("weights count as they are before they are quantized",
+     SESSION + "test_every_engine_has_the_same_fingerprint[1-int8]",
+     {"quantize=kind))": "quantize=None))"}),
+    needs="numba",
+) + of(
+    "llama2_fast/_simd/transformer.py",
+    ("values of a session go to the wrong heads", SESSION + "test_what_is_read_is_what_was_written[simd-7]",
+     {"np.reshape(value, heads).transpose(1, 0, 2)": "np.reshape(value, heads).transpose(1, 0, 2)[::-1]"}),
+    ("a copied cache writes into the first one", SAMPLES + "test_a_copied_cache_is_independent[simd-40]",
+     {"values[:, :, :room].copy())": "values[:, :, :room])"}),
+    ("the last block of a cache is not copied", SAMPLES + "test_a_copied_cache_is_independent[simd-15]",
+     {"room = self._arrays, _padded(self.length)":
+      "room = self._arrays, self.length // f.LANES * f.LANES"}),
+    needs="numba",
+) + of(
+    "llama2_ref/session.py",
+    ("another model's session is taken", SESSION + "test_another_model_s_session[llama2_fast]",
+     {'if facts.get("model") != model:': 'if "model" not in facts:'}),
+    ("damage is not noticed", SESSION + "test_every_byte_counts[llama2_fast]",
+     {'facts.get("crc32") != checksum or not all': "not all"}),
+    ("the whole prompt may be there", SESSION + "test_a_prompt_goes_on_where_it_parts_from_the_session[numpy-the same]",
+     {"zip(self.tokens, prompt[:-1], strict=False)": "zip(self.tokens, prompt, strict=False)"}),
+    ("the theta is not seen", SESSION + "test_what_a_fingerprint_sees",
+     {"sha256(repr(config).encode())": "sha256(repr(config.dim).encode())"}),
+    ("only the first row is seen", SESSION + "test_what_a_fingerprint_sees",
+     {"return sorted({0, count // 3, 2 * count // 3, count - 1})": "return [0]"}),
+    ("more tokens are taken than the context holds", SESSION + "test_more_tokens_than_the_context_holds[llama2_fast]",
+     {"and 1 <= count <= config.seq_len)": "and 1 <= count)"}),
+) + of(
+    "llama2_fast/perplexity.py",
+    ("each token is scored by the logits behind it", WINDOWS,
+     {"np.arange(len(following)), list(following)": "np.arange(len(following)) - 1, list(following)"}),
+    ("the sum is of log-likelihoods", WINDOWS, {"(-log_probabilities(logits)[": "(log_probabilities(logits)["}),
+) + of(
+    "llama2_ref/perplexity.py",
+    ("a window scores what has been scored", PERPLEXITY + "test_windows_score_every_token_once",
+     {"        first = end\n": "        first = begin + stride + 1\n"}),
+    ("the last window is left out", PERPLEXITY + "test_windows_score_every_token_once",
+     {"range(0, count, stride)": "range(0, count - context + 1, stride)"}),
+    ("the standard error is the deviation", WINDOWS, {"sqrt(variance / count)": "sqrt(variance)"}),
+    ("logits of the whole window are held", PERPLEXITY + "test_logits_are_not_all_held[numpy]",
+     {"LOGITS // transformer.config.vocab_size": "LOGITS"}),
+)  # fmt: skip
+
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
-    *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS,
+    *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR,
 ]  # fmt: skip

@@ -263,24 +263,44 @@ def test_a_prompt_is_read_once_and_passes_are_shared(load: Callable[..., Any], m
     assert 0 <= sum(batches) - sum(stream.passes for stream in streams) <= 2
 
 
+def test_a_sample_that_has_stopped_is_not_read_on(load: Callable[..., Any], model: Path) -> None:
+    """The first of two, which is asked first: it is known to be over before there is another pass."""
+    loaded = load(model)
+    one, other = ("".join(stream).removeprefix("abc") for stream in loaded.samples("abc", 2, 40, seed=3))
+    stop = next(letter for letter in one[2:] if letter not in other)
+    batches = []
+    forward_batch = loaded.transformer.forward_batch
+    loaded.transformer.forward_batch = lambda batch: batches.append(len(batch)) or forward_batch(batch)
+    streams = loaded.samples("abc", 2, 40, seed=3, stop=stop)
+    assert all(list(stream) for stream in streams)
+    assert streams[0].passes < streams[1].passes
+    assert sum(batches) == sum(stream.passes for stream in streams)
+
+
 @pytest.mark.parametrize("longer", [0, 1, 15, 40])
 def test_a_copied_cache_is_independent(load: Callable[..., Any], model: Path, longer: int) -> None:
-    loaded = load(model)
-    transformer, prompt = loaded.transformer, [1, 5, 9, 260, 261]
+    """Whichever of the two goes on, the other one holds what it did, and goes on as if it were alone."""
+    transformer, prompt = load(model).transformer, [1, 5, 9, 260, 261]
     cache, again = transformer.new_cache(), transformer.new_cache()
     for each in (cache, again):
         transformer.forward([*prompt, *range(2, 2 + longer)], each)
         each.length = len(prompt)  # what is behind does not go along
-    transformer.forward([7, 8], again)
     copy = cache.copy()
     assert copy.length == len(prompt)
-    rows = [[list(row) for row in layer[: len(prompt)]] for layer in (*cache.keys, *cache.values)]
-    expected = list(transformer.forward([7, 8], cache))
-    assert copy.length == len(prompt)
-    assert [[list(row) for row in layer] for layer in (*copy.keys, *copy.values)] == rows
-    assert list(transformer.forward([7, 8], copy)) == expected
+    held = rows_of(cache)
+    assert rows_of(copy) == held
+    expected = list(transformer.forward([7, 8], again))
+    assert list(transformer.forward([7, 8], cache)) == expected
+    assert rows_of(copy) == held
+    transformer.forward([11], copy)  # where there is room, and then where there is none
     transformer.forward([11] * 20, copy)
+    assert rows_of(cache) == rows_of(again)
     assert list(transformer.forward([3], cache)) == list(transformer.forward([3], again))
+
+
+def rows_of(cache: Any) -> list[list[list[float]]]:
+    """What a cache holds, up to its length."""
+    return [[[float(x) for x in row] for row in layer[: cache.length]] for layer in (*cache.keys, *cache.values)]
 
 
 def test_an_empty_cache_can_be_copied(load: Callable[..., Any], model: Path) -> None:
