@@ -861,6 +861,101 @@ GGUF_FILES = of(
      {"    if rows:\n        yield np.stack(rows)": "    if len(rows) > 40:\n        yield np.stack(rows)"}),
 )  # fmt: skip
 
+HF, SAFETENSORS, META = (f"unit/test_{name}.py::" for name in ("huggingface", "safetensors", "meta"))
+HALVES = HF + "test_rounding_to_two_bytes"
+FOLDER = HF + "test_a_folder_is_read"
+BOTH_WRITE = HF + "test_both_packages_write_the_same_folder_and_read_it"
+
+FOLDERS = [
+    *of(
+        "llama2_fast/_huggingface.py",
+        ("bfloat16 is cut off", HALVES + "[BF16]",
+         {"bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))": "bits"}),
+        ("bfloat16 rounds ties up", HALVES + "[BF16]",
+         {"np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))": "np.uint32(0x8000)"}),
+        ("a NaN may become infinite", HALVES + "[BF16]",
+         {"np.where(np.isnan(part), bits | np.uint32(0x400000), rounded)": "rounded"}),
+        ("numbers may become infinite", HF + "test_numbers_that_are_too_large[llama2_fast-float16-65520.0]",
+         {"np.isfinite(part) & (np.abs(part) >= LARGEST[dtype])": "np.isnan(part) & (np.abs(part) >= LARGEST[dtype])"}),
+        ("the first number beyond float16 passes", HF + "test_numbers_that_are_too_large[llama2_fast-float16-65520.0]",
+         {"(np.abs(part) >= LARGEST[dtype])": "(np.abs(part) > LARGEST[dtype])"}),
+    ),
+    *of(
+        "llama2_ref/_layout.py",
+        ("heads stay half-split", FOLDER,
+         {"for i in range(half) for part in (0, half)": "for part in (0, half) for i in range(half)"}),
+        ("keys are taken for queries", FOLDER,
+         {'"wk": config.n_kv_heads}': '"wk": config.n_heads}'}),
+        ("heads are written as they are read", HF + "test_rows_change_places",
+         {"for part in (0, 1) for i in range(part, size, 2)":
+          "for i in range(size // 2) for part in (i, i + size // 2)"}),
+        ("gate and up are swapped", FOLDER,
+         {'"w1": "mlp.gate_proj"': '"w1": "mlp.up_proj"', '"w3": "mlp.up_proj"': '"w3": "mlp.gate_proj"'}),
+        ("norms of a layer are swapped", FOLDER,
+         {'"rms_att_weight": "input_layernorm"': '"rms_att_weight": "post_attention_layernorm"',
+          '"rms_ffn_weight": "post_attention_layernorm"': '"rms_ffn_weight": "input_layernorm"'}),
+        ("tied embeddings may differ from the classifier", HF + "test_what_config_json_must_not_say",
+         {"if self._tensors.pop(names[0], embeddings) != embeddings:":
+          "if self._tensors.pop(names[0], None) == names:"}),
+        ("tensors that are too many pass", HF + "test_tensors_that_are_not_those_of_the_config",
+         {"    left.check_empty()\n": ""}),
+        ("a turned matrix passes", HF + "test_tensors_that_are_not_those_of_the_config",
+         {"if info.shape != shape:": "if sorted(info.shape) != sorted(shape):"}),
+    ),
+    *of(
+        "llama2_ref/_safetensors.py",
+        ("tensors may overlap", SAFETENSORS + "test_what_is_no_safetensors_file",
+         {"if first != end:": "if first > end:"}),
+        ("tensors may leave gaps", SAFETENSORS + "test_what_is_no_safetensors_file",
+         {"if first != end:": "if first < end:"}),
+        ("something may follow", SAFETENSORS + "test_what_is_no_safetensors_file",
+         {"if end != data_bytes:": "if end > data_bytes:"}),
+        ("a header may end behind the file", SAFETENSORS + "test_what_is_no_safetensors_file",
+         {"if length > size - 8:": "if length > size:"}),
+        ("a tensor may have another size", SAFETENSORS + "test_what_is_no_safetensors_file",
+         {"if last - first != needed:": "if last < first:"}),
+        ("the largest items come last", SAFETENSORS + "test_tensors_are_aligned_and_keep_their_order_otherwise",
+         {"key=lambda tensor: -ITEM_BYTES": "key=lambda tensor: ITEM_BYTES"}),
+        ("what is not aligned stays there", HF + "test_tensors_that_are_not_aligned_are_read[llama2_fast]",
+         {" if (start + first) % ITEM_BYTES[kind] else data": " if first < 0 else data"}),
+    ),
+    *of(
+        "llama2_ref/_json.py",
+        ("of two equal keys the last one counts", HF + "test_what_is_no_config_json",
+         {"if len(found) < len(pairs):": "if not pairs and found:"}),
+        ("true is a size", SAFETENSORS + "test_what_is_no_safetensors_file",
+         {"isinstance(value, int) and not isinstance(value, bool) and 0": "isinstance(value, int) and 0"}),
+    ),
+    *of(
+        "llama2_ref/_huggingface.py",
+        ("theta inside the newer parameters is not seen", FOLDER,
+         {"for place in (settings, fields) if": "for place in (settings,) if"}),
+        ("biases are left out", HF + "test_what_config_json_must_not_say",
+         {'in ("attention_bias", "mlp_bias")': 'in ("attention_bias",)'}),
+        ("a shard may lie elsewhere", HF + "test_shards_never_lead_out_of_the_folder",
+         {"not set(name) & set(": "not set(name) < set("}),
+        ("a shard may hold what another one should", HF + "test_one_tensor_in_two_shards",
+         {"if placed.get(name) != shard:": "if name not in placed:"}),
+        ("the original context is lost", BOTH_WRITE,
+         {'"original_max_position_embeddings": scaling.original_seq_len': '"original_max_position_embeddings": 8192'}),
+        ("only queries are turned back", BOTH_WRITE,
+         {', "wk": half_split(config.kv_dim, config.n_kv_heads)}': "}"}),
+        ("bfloat16 rounds ties down", HALVES + "[BF16]",
+         {"bits + 0x7FFF + (bits >> 16 & 1) >> 16": "bits + 0x7FFF >> 16"}),
+    ),
+    *of(
+        "llama2_ref/_meta.py",
+        ("a pickle is run", META + "test_a_pickle_is_never_run",
+         {"weights_only=True": "weights_only=False"}),
+        ("parts of wo go one below the other", META + "test_several_files",
+         {'(".wo.weight", ".w2.weight")': '(".w2.weight",)'}),
+        ("older embeddings go one below the other", META + "test_several_files",
+         {" or (name == META.embeddings and cols != dim)": ""}),
+        ("what only the second file has is lost", META + "test_files_that_do_not_belong_together",
+         {"dict.fromkeys(name for file in files for name in file)": "files[0]"}),
+    ),
+]  # fmt: skip
+
 TOKENIZERS_OF_MODELS = of(
     "llama2_ref/_subwords.py",
     ("names of special tokens are those tokens in any text", OTHERS + "test_a_text_comes_back_as_it_was[letters]",
@@ -1056,5 +1151,5 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
 
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
-    *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR,
+    *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR, *FOLDERS,
 ]  # fmt: skip
