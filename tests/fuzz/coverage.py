@@ -21,7 +21,7 @@ if __name__ == "__main__":  # not this folder, where coverage.py would hide the 
     sys.path[0] = str(HERE.parent)
 
 CORPUS = HERE.parents[1] / ".hypothesis" / "coverage"
-READERS = ("checkpoint", "tokenizer", "gguf")
+READERS = ("checkpoint", "tokenizer", "gguf", "safetensors", "folder")
 LONGEST = 6000  # bytes of an input
 SECONDS = 120  # that one input may take
 MEMORY = 2**29  # bytes of address space that one input may take

@@ -1,16 +1,20 @@
 """Changes to files that keep them nearly right: flat changes of bytes seldom come behind the checks of a header."""
 
+import copy
+import json
 import random
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
 import llama2_ref
-from fuzz.readers import checkpoint_of, tokenizer_of
+from fuzz.readers import FOLDER_FILES, checkpoint_of, folder_of, parts_of, tokenizer_of
 from gguf_bytes import KIND_NUMBERS, SCALES, TYPES, Of, Raw, config_entries, gguf_of, model_tensors
 from llama2_ref._format import HEADER_BYTES, MAGIC, Header
 from llama2_ref._gguf_container import KINDS, parse
+from llama2_ref._safetensors import ITEM_BYTES
 
 Flat = Callable[[bytes, int], bytes]  # (data, longest) -> data: the fuzzer's own changes
 Fields = list[int]  # seven sizes; for versions 1 and 2 also whether the classifier is shared, and the group size
@@ -287,4 +291,155 @@ def _new_gguf(data: bytes, longest: int, rng: random.Random) -> bytes:
     return gguf_of(config_entries(config), model_tensors(config, kind, rng.getrandbits(32), rng.random() < 0.5))
 
 
-MUTATORS = {"checkpoint": mutate_checkpoint, "tokenizer": mutate_tokenizer, "gguf": mutate_gguf}
+# ------------------------------------------------------------------------------------ safetensors, Hugging Face folders
+
+VALUES = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    2,
+    3,
+    4,
+    7,
+    8,
+    -1,
+    2**31,
+    2**53,
+    2**60,
+    2**62,
+    2**63 - 1,
+    2**63,
+    10**40,
+    0.5,
+    1.0,
+    8.0,
+]
+VALUES += [
+    1e-320,
+    1e-38,
+    1e299,
+    1e308,
+    "",
+    "a",
+    "F32",
+    "F16",
+    "BF16",
+    "F64",
+    "I8",
+    "linear",
+    "llama3",
+    "default",
+    [],
+    {},
+]
+VALUES += ["silu", "llama", "../a.safetensors", "b.safetensors", "\u2028", "\ud800", [0, 0], {"a": 1}]
+HF_NAMES = [
+    "rope_scaling", "rope_parameters", "rope_theta", "head_dim", "num_key_value_heads", "tie_word_embeddings", "type",
+    "rope_type", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings", "mlp_bias",
+    "lm_head.weight", "model.norm.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "weight_map", "__metadata__",
+    "dtype", "shape", "data_offsets", "a", "",
+]  # fmt: skip
+
+
+def mutate_safetensors(data: bytes, longest: int, rng: random.Random, flat: Flat) -> bytes:
+    """Another file of tensors, or something near one, of at most `longest` bytes."""
+    move = rng.choice((_header_of_tensors, _header_of_tensors, _header_of_tensors, _numbers, _ends, None))
+    changed = flat(data, longest) if move is None else move(data, longest, rng)
+    return changed[:longest]
+
+
+def mutate_folder(data: bytes, longest: int, rng: random.Random, flat: Flat) -> bytes:
+    """Another folder, or something near one: one of its files changed, gone, or in the place of another."""
+    parts = parts_of(data)
+    if not parts or rng.random() < 0.1:
+        return flat(data, longest)[:longest]
+    letter = rng.choice([*parts])
+    if rng.random() < 0.1:
+        content = parts.pop(letter)
+        if rng.random() < 0.5:
+            parts[rng.choice([*FOLDER_FILES])] = content
+    elif letter in (b"m", b"a", b"b"):
+        parts[letter] = mutate_safetensors(parts[letter], longest, rng, flat)
+    elif rng.random() < 0.9:
+        parts[letter] = _json(parts[letter], rng)
+    else:
+        parts[letter] = flat(parts[letter], longest)
+    return folder_of(parts)[:longest]
+
+
+def _header_of_tensors(data: bytes, longest: int, rng: random.Random) -> bytes:
+    """A header with other values, names, or tensors; mostly of the right length, and with places that fit."""
+    length = min(int.from_bytes(data[:8], "little"), len(data))
+    header, body = data[8 : 8 + length], data[8 + length :]
+    changed = _resized(header, rng) if rng.random() < 0.5 else _json(header, rng)
+    said = len(changed) if rng.random() < 0.9 else rng.choice([0, 1, 7, len(changed) + 1, 2**31, 2**63, 2**64 - 1])
+    if rng.random() < 0.8:  # as many bytes as the places ask for
+        ends = [int(end) for end in re.findall(rb"\[\d{1,6}, ?(\d{1,6})\]", changed)]
+        needed = max(ends, default=0)
+        body = (body * (needed // max(1, len(body)) + 1))[:needed] if needed <= longest else body
+    return said.to_bytes(8, "little") + changed + body
+
+
+def _resized(header: bytes, rng: random.Random) -> bytes:
+    """Other types, shapes and numbers of tensors, each behind the one before."""
+    try:
+        found = json.loads(header)
+        names = [name for name, each in found.items() if isinstance(each, dict) and "shape" in each]
+        rng.shuffle(names) if rng.random() < 0.3 else None
+        if names and rng.random() < 0.3:
+            del found[names.pop()]
+        end = 0
+        for name in names:
+            each = found[name]
+            if rng.random() < 0.1:
+                each["dtype"] = rng.choice([*ITEM_BYTES])
+            if rng.random() < 0.1:
+                each["shape"] = rng.choice(([], [0], [2], [3, 2], [2, 3], [1, 2, 1], [*each["shape"][::-1]]))
+            size = prod(each["shape"]) * ITEM_BYTES[each["dtype"]]
+            each["data_offsets"], end = [end, end + size], end + size
+        return json.dumps(found).encode()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return header
+
+
+def _json(data: bytes, rng: random.Random) -> bytes:
+    """JSON with some values, or keys, that are others, gone, or new."""
+    try:
+        found = json.loads(data)
+        for _ in range(rng.randint(1, 2)):
+            found = _changed(found, rng)
+        text = json.dumps(found)
+    except (ValueError, RecursionError):
+        return data
+    if rng.random() < 0.05:  # a key that comes twice
+        text = text.replace("{", f'{{"{rng.choice(HF_NAMES)}": 1, ', 1)
+    return text.encode()
+
+
+def _changed(value: object, rng: random.Random) -> object:
+    """Change one place in a value."""
+    if isinstance(value, dict) and value and rng.random() < 0.95:
+        key = rng.choice([*value])
+        choice = rng.random()
+        if choice < 0.1:
+            value.pop(key)
+        elif choice < 0.25:
+            value[rng.choice(HF_NAMES)] = value.pop(key) if rng.random() < 0.5 else rng.choice(VALUES)
+        else:
+            value[key] = _changed(value[key], rng)
+        return value
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        i = rng.randrange(len(value))
+        value[i : i + 1] = [_changed(value[i], rng)] * rng.choice((0, 1, 1, 1, 2))
+        return value
+    if isinstance(value, int) and rng.random() < 0.5:
+        return rng.choice((value + 1, value - 1, 2 * value, value // 2))
+    return copy.deepcopy(rng.choice(VALUES))
+
+
+MUTATORS = {
+    "checkpoint": mutate_checkpoint, "tokenizer": mutate_tokenizer, "gguf": mutate_gguf,
+    "safetensors": mutate_safetensors, "folder": mutate_folder,
+}  # fmt: skip

@@ -6,11 +6,15 @@ What was read must then bear use: a forward step, quantizing, writing and readin
 
 import contextlib
 import io
+import json
 import os
+import shutil
 import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
@@ -23,14 +27,19 @@ import llama2_fast
 import llama2_fast._decode
 import llama2_ref
 import llama2_ref._decode
+from folders import safetensors, settings, tensors_of
 from gguf_bytes import Of, Raw, config_entries, gguf_of, model_tensors, numbers
 from llama2_fast._backend import installed
 from llama2_fast.convert import convert
 from llama2_ref._format import FOREIGN, ROPE_TABLES, Header, default_group_size, parse_header
 from llama2_ref._gguf import read_file
+from llama2_ref._huggingface import read_folder
+from llama2_ref._safetensors import read_file as read_safetensors
+from llama2_ref._safetensors import write_file as write_safetensors
 from llama2_ref.cli import main
+from llama2_ref.config import RopeScaling
 from llama2_ref.weights import Expanding, IntegerMatrix
-from models import vocabulary
+from models import random_twins, vocabulary
 
 PACKAGES = (llama2_ref, llama2_fast)
 DECODE = {llama2_ref: llama2_ref._decode.decode, llama2_fast: llama2_fast._decode.decode}
@@ -290,7 +299,107 @@ def _convert_again(path: Path, file: Any) -> None:
     assert_same_numbers(floats, found.weights)
 
 
-JUDGES: dict[str, Judge] = {"checkpoint": judge_checkpoint, "tokenizer": judge_tokenizer, "gguf": judge_gguf}
+# ------------------------------------------------------------------------------------ safetensors, Hugging Face folders
+
+
+def judge_safetensors(path: Path) -> None:
+    """Read a file of tensors, and write it again. Its own program, where it is installed, must find the same in it."""
+    data = path.read_bytes()
+    with little_memory(len(data)) if crc32(data) % SELDOM == 0 else contextlib.nullcontext():
+        try:
+            found = read_safetensors(path)
+        except llama2_ref.CheckpointError as error:
+            assert len(str(error).splitlines()) == 1
+            return
+    if find_spec("safetensors"):
+        from safetensors import deserialize
+
+        theirs = {name: (each["dtype"], tuple(each["shape"]), bytes(each["data"])) for name, each in deserialize(data)}
+        assert theirs == {name: (kind, shape, bytes(part)) for name, (kind, shape, part) in found.tensors.items()}
+    again = path.with_name("again.safetensors")
+    tensors = [(name, kind, shape, [part]) for name, (kind, shape, part) in found.tensors.items()]
+    write_safetensors(again, tensors, found.metadata)
+    written = read_safetensors(again)
+    assert written.metadata == found.metadata
+    assert written.tensors == found.tensors
+
+
+def judge_folder(path: Path) -> None:
+    """Read a folder with both packages, and use it. As judge_checkpoint. The input holds its files: `folder_of`."""
+    data = path.read_bytes()
+    folder, again = path.with_name("folder"), path.with_name("again")
+    for place in (folder, again):
+        shutil.rmtree(place, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files_of(data).items():
+        (folder / name).write_bytes(content)
+    seldom = crc32(data) % SELDOM == 0
+    refusals = llama2_ref.CheckpointError, llama2_ref.TokenizerError
+    with little_memory(len(data)) if seldom else contextlib.nullcontext():
+        found = answers(lambda package: read_folder(folder, DECODE[package]), *refusals)
+    if seldom:
+        _command(folder, "info", str(folder))
+    if found is None:
+        return
+    ref, fast = found
+    for name in ("config", "format", "notes", "chat_template"):
+        assert getattr(ref, name) == getattr(fast, name)
+    assert_same_numbers(ref.weights, fast.weights)
+    read = {llama2_ref: ref.weights, llama2_fast: fast.weights}
+    _forward(ref.config, read, data[-1])
+    _write_folder_again(again, ref.config, read, ("float32", "float16", "bfloat16")[data[-1] % 3])
+
+
+def _write_folder_again(again: Path, config: Any, read: dict[ModuleType, Any], dtype: str) -> None:
+    """Both write the same folder, or refuse with the same line; what they wrote is the same model."""
+
+    def write(package: ModuleType) -> dict[str, bytes]:
+        write_folder = import_module(f"{package.__name__}._huggingface").write_folder
+        write_folder(again, config, read[package], dtype)
+        written = {file.name: file.read_bytes() for file in again.iterdir()}
+        if package is llama2_ref:
+            shutil.rmtree(again)
+        return written
+
+    written = answers(write, llama2_ref.NumericsError, llama2_ref.ConfigError)
+    if written is not None:
+        assert written[0] == written[1], "both must write the same bytes"
+        found = read_folder(again, DECODE[llama2_fast])
+        assert found.config == config
+        if dtype == "float32":
+            assert_same_numbers(found.weights, llama2_ref.quantize_weights(read[llama2_ref], "float32"))
+
+
+FOLDER_FILES = {
+    b"c": "config.json", b"i": "model.safetensors.index.json", b"m": "model.safetensors", b"a": "a.safetensors",
+    b"b": "b.safetensors", b"t": "tokenizer_config.json",
+}  # fmt: skip
+
+
+def folder_of(files: dict[bytes, bytes]) -> bytes:
+    """The files of a folder as one input: a letter of FOLDER_FILES, the length, the bytes of each."""
+    return b"".join(letter + struct.pack("<I", len(data)) + data for letter, data in files.items())
+
+
+def parts_of(data: bytes) -> dict[bytes, bytes]:
+    """The files of an input by their letters. Any bytes are an input: what a length says ends with them."""
+    found, place = {}, 0
+    while place + 5 <= len(data):
+        length = struct.unpack_from("<I", data, place + 1)[0]
+        if data[place : place + 1] in FOLDER_FILES:
+            found[data[place : place + 1]] = data[place + 5 : place + 5 + length]
+        place += 5 + length
+    return found
+
+
+def files_of(data: bytes) -> dict[str, bytes]:
+    return {FOLDER_FILES[letter]: content for letter, content in parts_of(data).items()}
+
+
+JUDGES: dict[str, Judge] = {
+    "checkpoint": judge_checkpoint, "tokenizer": judge_tokenizer, "gguf": judge_gguf,
+    "safetensors": judge_safetensors, "folder": judge_folder,
+}  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------- files to begin from
@@ -375,5 +484,45 @@ PAIRS = {
 }  # fmt: skip
 
 
-SEEDS: dict[str, Callable[[], list[bytes]]] = {"checkpoint": checkpoint_seeds, "tokenizer": tokenizer_seeds}
-SEEDS["gguf"] = gguf_seeds
+def safetensors_seeds() -> list[bytes]:
+    """No tensor, one of each type and of no size, several, metadata; a model."""
+    files = [b"\2" + bytes(7) + b"{}", safetensors({"a": np.ones((2, 3), np.float32), "b": np.ones(2, np.float32)})]
+    sizes = {"F64": 8, "I64": 8, "I32": 4, "F16": 2, "BF16": 2, "U8": 1, "BOOL": 1}
+    for kind, size in sizes.items():
+        header = {"__metadata__": {"format": "pt"}, "a": {"dtype": kind, "shape": [3], "data_offsets": [0, 3 * size]}}
+        header["b"] = {"dtype": kind, "shape": [2, 0], "data_offsets": [3 * size, 3 * size]}
+        text = json.dumps(header).encode()
+        files.append(len(text).to_bytes(8, "little") + text + b"\1" * (3 * size))
+    twins = random_twins(llama2_ref.Config(2, 1, 1, 1, 1, 3, 4), 1)
+    return [*files, safetensors(tensors_of(twins.config, twins.fast, tied=True))]
+
+
+def folder_seeds() -> list[bytes]:
+    """Tiny models of each type, tied and not, in one file and in two, with each kind of scaling; older words."""
+    plain = llama2_ref.Config(2, 1, 1, 1, 1, 3, 4)
+    grouped = llama2_ref.Config(4, 3, 1, 2, 1, 3, 9, head_size=4, rope_scaling=RopeScaling("linear", 2.0))
+    scaled = replace(grouped, rope_scaling=RopeScaling("llama3", 8.0, 1.0, 4.0, 16), rope_theta=5e5)
+    files = []
+    for i, kind in enumerate(("F32", "F16", "BF16") * 2):
+        config, tied = (plain, grouped, scaled)[i % 3], i % 2 == 0
+        twins = random_twins(config, i, shared=tied)
+        tensors, said = tensors_of(config, twins.fast, tied), settings(config, tied)
+        if i >= 3:
+            said["rope_scaling"], said["rope_theta"] = said.pop("rope_parameters"), config.rope_theta
+        parts = {b"c": json.dumps(said).encode()}
+        halves = {b"a": list(tensors)[::2], b"b": list(tensors)[1::2]} if i % 2 else {b"m": list(tensors)}
+        for letter, names in halves.items():
+            parts[letter] = safetensors({name: tensors[name] for name in names}, kind)
+        if i % 2:
+            placed = {name: FOLDER_FILES[letter] for letter, names in halves.items() for name in names}
+            parts[b"i"] = json.dumps({"metadata": {}, "weight_map": placed}).encode()
+        if i == 0:
+            parts[b"t"] = b'{"chat_template": "{{ x }}"}'
+        files.append(folder_of(parts))
+    return files
+
+
+SEEDS: dict[str, Callable[[], list[bytes]]] = {
+    "checkpoint": checkpoint_seeds, "tokenizer": tokenizer_seeds, "gguf": gguf_seeds,
+    "safetensors": safetensors_seeds, "folder": folder_seeds,
+}  # fmt: skip
