@@ -14,7 +14,7 @@ from .quantize import float_parts
 
 
 def encode_rows(matrix: Any, kind: str) -> Iterator[bytes]:
-    """The rows of a matrix of any kind as bytes. As llama2_ref._huggingface.encode_rows, byte for byte."""
+    """The rows of a matrix of any kind as bytes. As llama2_ref._huggingface.encode_rows, byte for byte but for NaN."""
     for part in float_parts(matrix):
         if kind == "F32":
             yield part.tobytes()

@@ -397,10 +397,11 @@ def _resized(header: bytes, rng: random.Random) -> bytes:
                 each["dtype"] = rng.choice([*ITEM_BYTES])
             if rng.random() < 0.1:
                 each["shape"] = rng.choice(([], [0], [2], [3, 2], [2, 3], [1, 2, 1], [*each["shape"][::-1]]))
-            size = prod(each["shape"]) * ITEM_BYTES[each["dtype"]]
+            size = prod(map(float, each["shape"])) * ITEM_BYTES[each["dtype"]]
+            size = int(size) if 0 <= size < 2**60 else 8
             each["data_offsets"], end = [end, end + size], end + size
         return json.dumps(found).encode()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return header
 
 

@@ -19,6 +19,8 @@ LOST = {  # no input to begin from shows these: some change of it must
     "a token that is cut": ("tokenizer", "tokenizer.py", "if length > left:", "if False:"),
     "no length at all": ("tokenizer", "tokenizer.py", "if len(data) < 4:", "if False:"),
     "a tensor behind the end": ("gguf", "_gguf_container.py", "if offset + size > len(data):", "if False:"),
+    "tensors that overlap": ("safetensors", "_safetensors.py", "if first != end:", "if first > end:"),
+    "a type that no model has": ("folder", "_layout.py", "if info.kind not in FLOATS:", "if False:"),
 }
 
 

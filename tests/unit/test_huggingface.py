@@ -512,6 +512,19 @@ def test_rounding_to_two_bytes(kind: str) -> None:
             assert bits == low + 1
 
 
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_no_number_stays_so(tmp_path: Path, llama2: ModuleType, kind: str, dtype: str) -> None:
+    """NaN with any bits, whose kind programs may change, and infinities: found by coverage, in float16."""
+    twins = random_twins(CONFIGS["plain"], seed=6)
+    bits = np.array([0x7FC00000, 0xFFC00000, 0x7F810000, 0xFFA02000, 0x7F800000, 0xFF800000], np.uint32)
+    twins.fast.wq[1][0, :6] = special = bits.view(np.float32)
+    source = write_hf_folder(tmp_path / "theirs", twins.config, twins.fast, kind)
+    WRITE[llama2](tmp_path / "ours", twins.config, read_folder(source, DECODE[llama2]).weights, dtype)
+    got = numbers(read_folder(tmp_path / "ours", DECODE[llama2]).weights.wq)[1, 0, :6]
+    assert np.array_equal(got, special, equal_nan=True)
+
+
 @pytest.mark.parametrize(("dtype", "number"), [("float16", 65520.0), ("float16", -1e30), ("bfloat16", 3.4e38)])
 def test_numbers_that_are_too_large(tmp_path: Path, llama2: ModuleType, dtype: str, number: float) -> None:
     twins = random_twins(CONFIGS["plain"], seed=6)
