@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -136,4 +137,11 @@ def test_the_library_finds_models_too(llama2):
     assert tokenizer is None
     with pytest.raises(llama2.DownloadError, match="must be one of"):
         llama2.find_model("huge")
-    assert "huggingface_hub" not in sys.modules
+
+
+def test_nothing_is_imported_that_is_not_needed(llama2, env):
+    """Not even where it is installed: a story starts at once."""
+    names = ("huggingface_hub", "gguf", "jinja2", "sentencepiece", "tokenizers", "torch", "transformers")
+    code = f"import sys, {llama2.__name__} as m; m.find_model('tiny'); m.load(); print({{*{names}}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
