@@ -31,7 +31,9 @@ from llama2_ref.config import RopeScaling
 from models import random_twins
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra dev)")
-transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra dev)")
+transformers = pytest.importorskip(
+    "transformers", "5", "transformers 5 is not installed (extra dev)"
+)  # rope_parameters
 modeling = pytest.importorskip("transformers.models.llama.modeling_llama")
 
 DECODE = llama2_ref._decode.decode, llama2_fast._decode.decode
