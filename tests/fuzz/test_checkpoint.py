@@ -272,7 +272,7 @@ def test_large_tensors_are_written_in_parts(folder, monkeypatch, version):
     twins = random_twins(llama2_ref.Config(12, 8, 2, 2, 1, 7, 3), seed=2)
     llama2_ref.write_checkpoint(folder / "whole.bin", twins.config, twins.ref, version)
     for chunk in (7, 30):
-        monkeypatch.setattr("llama2_fast.checkpoint.CHUNK", chunk)
+        monkeypatch.setattr("llama2_fast.quantize.CHUNK", chunk)
         llama2_fast.write_checkpoint(folder / "parts.bin", twins.config, twins.fast, version)
         assert (folder / "parts.bin").read_bytes() == (folder / "whole.bin").read_bytes()
 
