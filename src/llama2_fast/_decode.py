@@ -1,4 +1,4 @@
-"""The numbers of other programs' files as arrays, as llama2_ref._decode: floats stay in the file's memory map."""
+"""The numbers of other programs' files as arrays, as llama2_ref._decode: all but scales stays in their memory maps."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from llama2_ref._decode import BLOCK, BLOCKS
 
-from .weights import BFloat16Matrix, Int4Matrix, Int4OffsetMatrix, Int8Matrix
+from .weights import BFloat16Matrix, Blocks, Int4Matrix, Int4OffsetMatrix, Int8Matrix
 
 
 def decode(kind: str, data: memoryview, rows: int, cols: int) -> Any:
@@ -21,15 +21,20 @@ def decode(kind: str, data: memoryview, rows: int, cols: int) -> Any:
     blocks = np.frombuffer(data, np.uint8).reshape(rows, cols // BLOCK, BLOCKS[kind][1])
     scale = _halves(blocks, 0)
     if kind == "Q8_0":
-        return Int8Matrix(np.ascontiguousarray(blocks[:, :, 2:]).view(np.int8).reshape(rows, cols), scale)
+        return Int8Matrix(Blocks(blocks[:, :, 2:], _bytes), scale)
     if kind == "Q4_0":
-        return Int4Matrix(_nibbles(blocks[:, :, 2:]) - np.int8(8), scale)
-    return Int4OffsetMatrix(_nibbles(blocks[:, :, 4:]), scale, _halves(blocks, 2))
+        return Int4Matrix(Blocks(blocks[:, :, 2:], lambda packed: _nibbles(packed) - np.int8(8)), scale)
+    return Int4OffsetMatrix(Blocks(blocks[:, :, 4:], _nibbles), scale, _halves(blocks, 2))
 
 
 def _halves(blocks: NDArray[np.uint8], at: int) -> NDArray[np.float32]:
     """The float16 number at a place of each block: (rows, groups)."""
     return np.ascontiguousarray(blocks[:, :, at : at + 2]).view(np.float16)[:, :, 0].astype(np.float32)
+
+
+def _bytes(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """(rows, groups, 32) -> (rows, groups * 32)"""
+    return np.ascontiguousarray(packed).view(np.int8).reshape(len(packed), -1)
 
 
 def _nibbles(packed: NDArray[np.uint8]) -> NDArray[np.int8]:

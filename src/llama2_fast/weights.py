@@ -1,6 +1,7 @@
 """As llama2_ref.weights, whose fields hold read-only arrays here: `wq` is (L, H*E, D), and so on."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,16 @@ from numpy.typing import NDArray
 
 from llama2_ref.weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Weights
 
-__all__ = ["BFloat16Matrix", "Int4Matrix", "Int4OffsetMatrix", "Int8Matrix", "IntegerMatrix", "Weights", "expand"]
+__all__ = [
+    "BFloat16Matrix",
+    "Blocks",
+    "Int4Matrix",
+    "Int4OffsetMatrix",
+    "Int8Matrix",
+    "IntegerMatrix",
+    "Weights",
+    "expand",
+]
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,33 @@ class BFloat16Matrix:
         return np.asarray(self[:], dtype)
 
 
+class Blocks:
+    """Integers that stay in the blocks of their file: (rows, cols), each row unpacked when it is asked for.
+
+    What packs them anew, or writes them, then takes memory for some rows at a time only.
+    """
+
+    dtype = np.dtype(np.int8)
+
+    def __init__(self, blocks: NDArray[np.uint8], unpack: Callable[[NDArray[np.uint8]], NDArray[np.int8]]) -> None:
+        """`blocks` is (rows, cols / 32, bytes), of which `unpack` makes (rows, cols)."""
+        self._blocks, self._unpack = blocks, unpack
+        self.shape = len(blocks), 32 * blocks.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __getitem__(self, rows: Any) -> NDArray[np.int8]:
+        blocks = self._blocks[rows]
+        return self._unpack(blocks) if blocks.ndim == 3 else self._unpack(blocks[None])[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+
 def expand(matrix: Any) -> Any:
-    """A float16 or bfloat16 matrix as float32 numbers, any other one as it is."""
+    """A matrix as numpy computes with it: float16 and bfloat16 become float32, blocks are unpacked."""
+    if isinstance(matrix, IntegerMatrix) and isinstance(matrix.q, Blocks):
+        return replace(matrix, q=np.asarray(matrix.q))  # type: ignore[type-var]  # all kinds of it are dataclasses
     half = isinstance(matrix, BFloat16Matrix) or getattr(matrix, "dtype", None) == np.float16
     return np.asarray(matrix, np.float32) if half else matrix

@@ -4,8 +4,8 @@ A bug is a place in the source where one text is replaced by another. `planting`
 a line below the module in which it lives: a name, the test, and {the right text: the wrong one}; the right text must
 stand once in the file. It must change what the module does: what no test could ever notice is no bug.
 
-Every module of llama2_fast that has logic of its own is here. `__init__`, `chat`, `cli`, `config`, `errors`, `generate`
-and `weights` have none: they only take names from elsewhere. What both packages share is planted in llama2_ref, where
+Every module of llama2_fast that has logic of its own is here. `__init__`, `chat`, `cli`, `config`, `errors` and
+`generate` have none: they only take names from elsewhere. What both packages share is planted in llama2_ref, where
 no test that compares the two could notice: another judge must.
 """
 
@@ -40,6 +40,7 @@ THREADS_AND_CUTS = BITS + "test_bits_depend_neither_on_threads_nor_on_how_a_prom
 BATCHES = BITS + "test_bits_do_not_depend_on_what_else_is_in_the_batch"
 TILES = BITS + "test_bits_do_not_depend_on_tiles[None]"
 SIMD_FILES = MODELS + "test_every_buffer_of_another_program_s_model_keeps_its_bound[simd-"
+UNIT_DECODE = "unit/test_decode.py::"
 NUMPY_FILES = MODELS + "test_every_buffer_of_another_program_s_model_keeps_its_bound[numpy-"
 WIDE_ROWS = BITS + "test_bits_do_not_depend_on_how_wide_rows_are_cut[None]"
 
@@ -694,9 +695,14 @@ AROUND_THE_KERNELS = of(
     ("halves of a block's bytes are swapped", NUMPY_FILES + "Q4_0]",
      {"15, out=out[:, :, 0]": "15, out=out[:, :, 1]", "4, out=out[:, :, 1]": "4, out=out[:, :, 0]"}),
     ("the minimum of a block is taken for its scale", NUMPY_FILES + "Q4_1]",
-     {"return Int4OffsetMatrix(_nibbles(blocks[:, :, 4:]), scale, _halves(blocks, 2))":
-      "return Int4OffsetMatrix(_nibbles(blocks[:, :, 4:]), _halves(blocks, 2), scale)"}),
+     {"return Int4OffsetMatrix(Blocks(blocks[:, :, 4:], _nibbles), scale, _halves(blocks, 2))":
+      "return Int4OffsetMatrix(Blocks(blocks[:, :, 4:], _nibbles), _halves(blocks, 2), scale)"}),
     ("int4 is not moved by 8", NUMPY_FILES + "Q4_0]", {" - np.int8(8)": ""}),
+) + of(
+    "llama2_fast/weights.py",
+    ("bfloat16 loses its sign", NUMPY_FILES + "BF16]", {"<< np.uint32(16)": "<< np.uint32(17)"}),
+    ("one row is unpacked like several", UNIT_DECODE + "test_blocks_stay_in_their_file[Q4_0]",
+     {"self._unpack(blocks[None])[0]": "self._unpack(blocks[None])"}),
 ) + of(
     "llama2_fast/_simd/packing.py",
     ("nibbles are packed in the other order", SIMD_INT4,

@@ -15,7 +15,7 @@ from meta.planting import SOURCE, Bug, Server, runs_here
 
 pytestmark = pytest.mark.skipif(not runs_here(), reason="needs fork")
 SIMD = Path(llama2_fast.__file__).parent / "_simd"
-RE_EXPORTS = {"__init__", "chat", "cli", "config", "errors", "generate", "weights"}  # no logic of their own
+RE_EXPORTS = {"__init__", "chat", "cli", "config", "errors", "generate"}  # no logic of their own
 
 
 @pytest.fixture(scope="module")
