@@ -15,6 +15,7 @@ from fuzz.judge import assert_close, assert_within
 from fuzz.strategies import grids, heads, lengths, numbers, seeds
 from llama2_fast._bounds.bounded import BoundedKernels, U
 from llama2_fast._bounds.closed import ClosedKernels
+from llama2_fast.kernels import rope_table as fast_rope_table
 
 fast, ref, bounded = load("llama2_fast.kernels"), llama2_ref.kernels, BoundedKernels()
 sizes = st.tuples(lengths, lengths)
@@ -82,6 +83,22 @@ def test_the_factors_of_rmsnorm_may_go_in_any_order(arrays, eps):
 
 positions = st.one_of(st.integers(0, 20), st.integers(0, 100_000))
 thetas = st.sampled_from((10000.0, 500000.0, 10.0))
+
+
+SCALINGS = st.one_of(
+    st.builds(llama2_ref.RopeScaling, st.just("linear"), st.floats(1, 64)),
+    st.builds(
+        llama2_ref.RopeScaling, st.just("llama3"), st.floats(1, 64), st.floats(0.5, 2), st.floats(2.5, 8),
+        st.sampled_from((16, 2048, 8192)),
+    ),
+)  # fmt: skip
+
+
+@given(st.integers(0, 100_000), st.integers(1, 64), st.sampled_from((10.0, 10000.0, 500000.0)), SCALINGS)
+def test_rope_table_of_scaled_frequencies(position, half, theta, scaling):
+    expected = bounded.rope_table(position, 2 * half, theta, scaling)
+    for got, should in zip(fast_rope_table(position, 2 * half, theta, scaling), expected, strict=True):
+        assert_within(got, should, "rope_table")
 
 
 @pytest.mark.kernel("rope_table")

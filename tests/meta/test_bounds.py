@@ -21,6 +21,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import llama2_fast
+import llama2_ref
 from fuzz.adversarial import KERNELS, implementations
 from fuzz.arithmetic import ARITHMETICS, Single, round32, run
 from fuzz.judge import assert_within
@@ -28,7 +29,18 @@ from fuzz.strategies import seeds
 from fuzz.tightness import DERIVATIONS, BrokenBoundError, Row, Trial, as_ball, main, mutated
 from llama2_fast._bounds import bounded as bounded_module
 from llama2_fast._bounds import closed as closed_module
-from llama2_fast._bounds.bounded import ETA, EXP_ABS, EXP_REL, FLOAT32_MAX, SLACK, Bounded, BoundedKernels, U, bounding
+from llama2_fast._bounds.bounded import (
+    ETA,
+    EXP_ABS,
+    EXP_REL,
+    FLOAT32_MAX,
+    SLACK,
+    TABLE_REL,
+    Bounded,
+    BoundedKernels,
+    U,
+    bounding,
+)
 from llama2_fast._bounds.closed import Ball, ClosedKernels
 from llama2_fast._bounds.compare import compare
 from llama2_ref import kernels as ref
@@ -497,6 +509,38 @@ def planted(module: ModuleType, right: str, wrong: str) -> Any:
 def off_by_their_errors(kernel: str, derivation: str, kernels: Any) -> None:
     for seed in range(60):
         judge_moved_inputs(kernel, derivation, kernels, np.random.default_rng(seed), 2.0**-4)
+
+
+def test_offsets_are_groups_of_ones():
+    """What a sum may be off by must not depend on whether a term is called an offset."""
+    rng = np.random.default_rng(1)
+    (w_q, x_q), (scale, offset) = rng.integers(-8, 8, (2, 3, 64)), rng.standard_normal((2, 3, 4))
+    x_scale = np.abs(rng.standard_normal(4))
+    ones, twice = np.hstack((w_q, np.ones_like(w_q))), np.hstack((scale, offset))
+    for kernels in (ClosedKernels(), BoundedKernels()):
+        some = kernels.matmul_int8(w_q, scale, x_q[0].tolist(), x_scale.tolist(), offset)
+        same = kernels.matmul_int8(ones, twice, 2 * x_q[0].tolist(), 2 * x_scale.tolist())
+        for a, b in ((as_ball(some).value, as_ball(same).value), (as_ball(some).error, as_ball(same).error)):
+            assert np.allclose(a, b, rtol=1e-12, atol=0)
+        numbers = as_ball(kernels.dequantize_int8(w_q[0], scale[0], offset[0]))
+        assert np.allclose(numbers.value, w_q[0] * scale[0].repeat(16) + offset[0].repeat(16), rtol=1e-12, atol=1e-15)
+        assert np.all(numbers.error >= U * np.abs(numbers.value))
+
+
+@pytest.mark.parametrize("factor", [2.0, 32.0])
+def test_scaled_angles_may_err_as_much_as_they_are_sensitive(factor):
+    """A frequency that is off by little, where Llama 3's scaling is steepest: the bound must grow with it."""
+    scaling = llama2_ref.RopeScaling("llama3", factor, 1.0, 4.0, 8192)
+    frequency = 2 * math.pi / 8192 * 1.0001  # one that just begins to turn
+    grown = abs(scaling.scale(frequency * (1 + 1e-9)) / scaling.scale(frequency) - 1) / 1e-9
+    assert 1 + 0.3 * (factor - 1) < grown <= scaling.sensitivity
+    position = 2**40  # where rounding to float32 is nothing
+    for kernels in (ClosedKernels(), BoundedKernels()):
+        plain, scaled = (as_ball(kernels.rope_table(position, 8, 1e4, *more)[0]) for more in ((), (scaling,)))
+        angles = position * np.array([1e4 ** (-i / 8) for i in range(0, 8, 2)])
+        assert np.all(plain.error >= TABLE_REL * angles)
+        changed = np.array([scaling.scale(angle / position) * position for angle in angles])
+        assert np.all(scaled.error >= scaling.sensitivity * TABLE_REL * changed)
 
 
 WHERE = {"attention: scale in the query": (2, 32), "scale in the query": (2, 32)}  # sizes that show some of them
