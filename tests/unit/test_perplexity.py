@@ -53,7 +53,7 @@ def tokens_of(count: int) -> list[int]:
     return np.random.default_rng(count).integers(0, 400, count).tolist()
 
 
-WINDOWS = [(2, 24, 12), (24, 24, 12), (25, 24, 12), (60, 24, 12), (60, 24, 23), (30, 24, 1), (20, 2, 1), (41, 7, 3)]
+WINDOWS = [(2, 24, 12), (24, 24, 12), (25, 24, 12), (60, 24, 12), (60, 24, 23), (14, 8, 1), (20, 2, 1), (41, 7, 3)]
 
 
 @pytest.mark.parametrize(("count", "context", "stride"), WINDOWS)

@@ -1,8 +1,10 @@
 """Sessions: what is in the file is the cache, bit for bit; everything that is not right is one line."""
 
+import io
 import os
 import signal
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +26,7 @@ from models import random_twins, write_model
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals and limits of POSIX")
 
 CONFIG = llama2_ref.Config(dim=16, hidden_dim=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=64)
+Capture = pytest.CaptureFixture[str]
 PROMPT = [1, 260, 261, 262, 263, 264, 265]
 ENGINES = {"reference": (llama2_ref, {}), "numpy": (llama2_fast, {"backend": "numpy"})}
 ENGINES["simd"] = llama2_fast, {"backend": "simd"}
@@ -203,14 +206,18 @@ def test_the_command_line_keeps_a_session(llama2: ModuleType, model: Path, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
-def test_chats_and_samples_keep_one_too(llama2: ModuleType, model: Path, tmp_path: Path) -> None:
-    for name, argv in (("c", ["chat", model, "-i", "a"]), ("g", [model, "-i", "a", "--samples", "2"])):
-        argv += ["-s", "1", "-n", "50", "--session", tmp_path / name]
-        done = [run(llama2, *argv) for _ in range(2)]
-        assert done[0].returncode == done[1].returncode == 0
-        assert done[0].stdout == done[1].stdout
-        assert done[1].stderr.decode().splitlines()[-1].startswith("session: ")
-        assert not done[1].stderr.decode().splitlines()[-1].startswith("session: 0")
+@pytest.mark.parametrize("argv", [["-m", "chat"], ["--samples", "2"]], ids=["chat", "samples"])
+def test_chats_and_samples_keep_one_too(
+    llama2: ModuleType, model: Path, tmp_path: Path, argv: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for _ in range(2):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        words = [str(model), "-i", "a", "-s", "1", "-n", "50", "--session", str(tmp_path / "s"), *argv]
+        assert main(llama2, words) == 0
+        told.append(capsys.readouterr())
+    assert told[0].out == told[1].out
+    assert [each.err.splitlines()[-1].startswith("session: 0 of ") for each in told] == [True, False]
 
 
 @posix
@@ -239,9 +246,6 @@ def refused(llama2: ModuleType, model: Path, file: Path, capsys: pytest.CaptureF
     assert (out, lines) == ("", [f"python -m {llama2.__name__}: {error.value}"])
     assert str(error.value).startswith(f"{file}: ")
     return str(error.value).removeprefix(f"{file}: ")
-
-
-Capture = pytest.CaptureFixture[str]
 
 
 def test_another_model_s_session(llama2: ModuleType, model: Path, tmp_path: Path, capsys: Capture) -> None:
