@@ -90,11 +90,14 @@ class Engine:
         kernels = {name: (module, node) for module in KERNELS for name, node in _kernels(self._nodes[module])}
         new = {name: (module, node) for module, node in changed for name in _bound(node)}
         again = new.keys() & kernels.keys()
-        again |= self._users(new.keys() - again, kernels.keys())
+        users = self._users(new.keys() - again, kernels.keys())
+        again |= users & kernels.keys()
         old = {name: getattr(self._modules[kernels[name][0]], name) for name in again}
         for module, node in changed:
             if not again.intersection(_bound(node)):
                 self._execute(module, node)
+        for module, node in self._made_by(users - new.keys()):
+            self._execute(module, node)
         for name in (name for name in kernels if name in again):  # in their order: each uses those before it
             self._execute(*new.get(name, kernels[name]))
         self._replace({name: (old[name], getattr(self._modules[kernels[name][0]], name)) for name in again})
@@ -102,15 +105,20 @@ class Engine:
             setattr(self._modules[kernels[name][0]], name, old[name])
 
     def _users(self, names: Set[str], kernels: Set[str]) -> set[str]:
-        """Kernels that mention one of some operations or constants, or a helper that does."""
+        """What mentions one of some operations or constants: kernels, and helpers, and what mentions those."""
         found: set[str] = set()
         while True:
             users = {name for nodes in self._nodes.values() for node in nodes for name in _bound(node)
                      if names & _mentioned(node)}  # fmt: skip
             if users <= found | names:
                 return found
-            found |= users & kernels
+            found |= users
             names = names | (users - kernels)
+
+    def _made_by(self, names: Set[str]) -> Iterator[tuple[str, ast.stmt]]:
+        """The assignments that bind some names: what a helper has made, such as kernels for several types, is old."""
+        for module, nodes in self._nodes.items():
+            yield from ((module, node) for node in nodes if isinstance(node, ast.Assign) and names & {*_bound(node)})
 
     def _execute(self, module: str, node: ast.stmt) -> None:
         """Bind what a statement binds, in its module and in those that have imported the old."""

@@ -38,13 +38,13 @@ def test_the_reference_is_imported_from_the_wheel_without_numpy(wheel, tmp_path)
 
 
 def test_the_readme_s_examples_run(llama2, data, tmp_path):
-    """As they are printed, for either import."""
+    """As they are printed, one behind the other, for either import."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert blocks
     for name in ("stories260K.bin", "tok512.bin"):
         (tmp_path / name).write_bytes((data / name).read_bytes())
-    for block in blocks:
-        script = block.replace("import llama2_fast as llama2", f"import {llama2.__name__} as llama2")
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("Once upon a time")
+    script = "\n".join(blocks).replace("import llama2_fast as llama2", f"import {llama2.__name__} as llama2")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Once upon a time")
+    assert done.stdout.count("\nOne day") == 5
