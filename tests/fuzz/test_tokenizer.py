@@ -42,6 +42,8 @@ def twins(tokens, scores):
 
 @given(encodings(), st.booleans(), st.booleans())
 @example((([b"<unk>", b"<s>", b"</s>", b"a", b"aa", b" "], [0, 0, 0, 0, -1.0, 0]), "aaaaa"), True, False)  # ties
+# What stands behind the last token of a text is none, and not the last one of the vocabulary.
+@example((([b"<unk>", b"<s>", b"</s>", b" ", b"a", b"aa", b"aab", b"b"], [0, 0, 0, 0, 0, 0, 1, 0]), "aa"), True, False)
 def test_encoding_is_equal(case, bos, eos):
     words, text = case
     reproduce.told = lambda: reproduce.script(ENCODE, words=words, text=text, bos=bos, eos=eos)
