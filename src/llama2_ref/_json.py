@@ -29,7 +29,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
     too deeply are refused: other programs would take them in other ways, or none.
     """
     try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        hooks = {"object_pairs_hook": _unique, "parse_constant": _no_constant, "parse_int": _whole}
+        found = json.loads(data.decode("utf-8"), **hooks)
     except UnicodeDecodeError as error:
         raise ValueError(f"JSON must be UTF-8 (byte {error.start} is not)") from None
     except json.JSONDecodeError as error:
@@ -53,6 +54,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if not is_text(key):
             raise ValueError(f"keys must be text (got {shown(key)})")
     return found
+
+
+def _whole(text: str) -> int | float:
+    """An integer; -0 is a float, as in other programs, for which sizes have no sign."""
+    return -0.0 if text == "-0" else int(text)
 
 
 def _no_constant(name: str) -> Any:

@@ -104,6 +104,10 @@ BAD = {
     "65 sizes": (of(entry(shape=[1] * 64 + [2])), "at most 64 whole numbers"),
     "many sizes": (of(entry(shape=[1] * 10**5)), "at most 64 whole numbers"),
     "a shape too large": (of(entry(shape=[3])), "must be 12 bytes apart (got offsets 0 to 8 for F32 [3])"),
+    "a sign of nothing": (  # found by coverage
+        of(b'{"a": {"dtype": "U16", "shape": [0], "data_offsets": [-0, 0]}}'),
+        "must be two whole numbers below 2^63 (got [-0.0, 0])",
+    ),
     "no offset": (of(entry(data_offsets=[])), "must be two whole numbers below 2^63 (got [])"),
     "one offset": (of(entry(data_offsets=[8])), "must be two whole numbers"),
     "three offsets": (of(entry(data_offsets=[0, 4, 8])), "must be two whole numbers"),
