@@ -29,8 +29,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
     too deeply are refused: other programs would take them in other ways, or none.
     """
     try:
-        hooks = {"object_pairs_hook": _unique, "parse_constant": _no_constant, "parse_int": _whole}
-        found = json.loads(data.decode("utf-8"), **hooks)
+        text = data.decode("utf-8")
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)
     except UnicodeDecodeError as error:
         raise ValueError(f"JSON must be UTF-8 (byte {error.start} is not)") from None
     except json.JSONDecodeError as error:
