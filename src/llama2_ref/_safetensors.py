@@ -138,6 +138,8 @@ def _entry(name: str, fields: Any) -> Entry:
     if not isinstance(shape, list) or not all(map(is_count, shape)) or len(shape) > MOST_DIMENSIONS:
         rule = f"at most {MOST_DIMENSIONS} whole numbers below 2^63"
         raise CheckpointError(f"shape of {shown(name)} must be a list of {rule} (got {shown(shape)})")
+    if prod(size for size in shape if size) >= 2**63:  # also beside a 0, since other readers multiply in their order
+        raise CheckpointError(f"sizes in the shape of {shown(name)} must make less than 2^63 (got {shown(shape)})")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_count, offsets)):
         raise CheckpointError(
             f"data_offsets of {shown(name)} must be two whole numbers below 2^63 (got {shown(offsets)})"

@@ -98,12 +98,16 @@ BAD = {
     "a size that is null": (of(entry(shape=[None])), "(got [None])"),
     "2^60 numbers": (of(entry(shape=[2**60])), "must be 4611686018427387904 bytes apart"),
     "2^60 numbers and offsets": (of(entry(shape=[2**60], data_offsets=[0, 2**62])), f"tensors need {2**62} bytes"),
-    "sizes that overflow 64 bits to 2": (of(entry(shape=[2**62, 2, 2, 1])), "bytes apart"),
+    "sizes that overflow 64 bits to 2": (of(entry(shape=[2**62, 2, 2, 1])), "must make less than 2^63"),
     "a size of 2^63": (of(entry(shape=[2**63])), "whole numbers below 2^63"),
-    "64 sizes of 2^62": (of(entry(shape=[2**62] * 64)), "bytes apart"),
+    "64 sizes of 2^62": (of(entry(shape=[2**62] * 64)), "must make less than 2^63"),
     "65 sizes": (of(entry(shape=[1] * 64 + [2])), "at most 64 whole numbers"),
     "many sizes": (of(entry(shape=[1] * 10**5)), "at most 64 whole numbers"),
     "a shape too large": (of(entry(shape=[3])), "must be 12 bytes apart (got offsets 0 to 8 for F32 [3])"),
+    "nothing of far too much": (  # found by coverage
+        of(entry(shape=[2**60, 2**60, 0], data_offsets=[0, 0])),
+        "sizes in the shape of 'a' must make less than 2^63 (got [1152921504606846976, 1152921504606846976, 0])",
+    ),
     "a sign of nothing": (  # found by coverage
         of(b'{"a": {"dtype": "U16", "shape": [0], "data_offsets": [-0, 0]}}'),
         "must be two whole numbers below 2^63 (got [-0.0, 0])",
