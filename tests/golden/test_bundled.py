@@ -27,8 +27,13 @@ def float_model(llama2, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("sampling", "file"), [GREEDY, SEEDED], ids=["greedy", "seeded"])
-def test_its_weights_tell_these_stories(float_model, sampling, file):
-    assert "".join(float_model.generate(**sampling)) + "\n" == (HERE / file).read_text()
+def test_its_weights_tell_these_stories(llama2, float_model, sampling, file):
+    """To the end, or, by the reference, which takes its time, for 80 tokens."""
+    story = (HERE / file).read_text()
+    if llama2.__name__ == "llama2_fast":
+        assert "".join(float_model.generate(**sampling)) + "\n" == story
+    else:
+        assert story.startswith("".join(float_model.generate(**sampling, steps=80)))
 
 
 def test_the_first_command_tells_a_story(llama2):

@@ -107,7 +107,7 @@ def test_the_bundled_model_has_a_temperature_of_its_own(
         (tmp_path / name).write_bytes((BUNDLED.parent / name).read_bytes())
 
     def text(*argv: str) -> str:
-        assert main(llama2, [*argv, "-s", "3", "-n", "16"]) == 0
+        assert main(llama2, [*argv, "-s", "3", "-n", "8"]) == 0
         return capsys.readouterr().out
 
     assert text() == text("--model", "tiny") == text("-t", "0.5")
