@@ -821,7 +821,7 @@ GGUF_FILES = of(
     "llama2_ref/_gguf_container.py",
     ("bytes that are not there are taken", GGUF_BYTES + "test_a_file_is_refused_wherever_it_is_cut",
      {"if size > len(self.file) - start:": "if size > len(self.file):"}),
-    ("a count is believed", GGUF_BYTES + "test_a_file_of_holes_is_refused_at_once",
+    ("a count is believed", GGUF_BYTES + "test_a_header_that_lies",
      {"left = min(len(self.file), METADATA_MOST) - self.place": "left = least * count"}),
     ("dimensions are not turned round", GGUF_BYTES + "test_tensors_are_views_with_rows_first[32]",
      {"kind, lengths[::-1], offset": "kind, lengths, offset"}),
