@@ -89,10 +89,10 @@ def test_both_packages_read_it(smollm2: Path, file: Any) -> None:
     assert ref.chat_template == file.chat_template
     for field in ("q", "scale", "offset"):
         wanted = np.asarray(getattr(ref.weights.w2[29], field).data)
-        assert np.array_equal(getattr(file.weights.w2[29], field).reshape(-1), wanted)
+        assert np.array_equal(np.asarray(getattr(file.weights.w2[29], field)).reshape(-1), wanted)
     for field in ("q", "scale"):
         wanted = np.asarray(getattr(ref.weights.wcls, field).data)
-        assert np.array_equal(getattr(file.weights.wcls, field).reshape(-1), wanted)
+        assert np.array_equal(np.asarray(getattr(file.weights.wcls, field)).reshape(-1), wanted)
 
 
 def test_numbers_are_those_of_the_gguf_package(smollm2: Path, floats: Any) -> None:
