@@ -4,6 +4,7 @@
 however green it is. `python tests/meta/report.py` tells which test caught which, and after how many examples.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,11 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-@pytest.mark.parametrize("bug", [pytest.param(bug, id=f"{bug.module}: {bug.name}") for bug in BUGS])
+# A quarter of them, so that people run the tests; continuous integration plants all.
+PLANTED = BUGS if os.environ.get("LLAMA2_PLANTED") == "all" else BUGS[::4]
+
+
+@pytest.mark.parametrize("bug", [pytest.param(bug, id=f"{bug.module}: {bug.name}") for bug in PLANTED])
 def test_a_planted_bug_is_caught(server: Server, bug: Bug) -> None:
     if why := bug.absent():
         pytest.skip(why)
