@@ -12,7 +12,7 @@ ARGS ?=
 run: .venv/run
 	$(BIN)/python -m llama2_fast $(ARGS)
 
-# Before every commit: all tests. make test ARGS='-k tokenizer' for some of them.
+# Before every commit: the tests; LLAMA2_PLANTED=all plants all bugs. make test ARGS='-k tokenizer' for some of them.
 test: .venv/dev
 	$(BIN)/python -m pytest $(ARGS)
 

@@ -8,7 +8,7 @@ Q8_0   float16 d, 32 int8            32: d q
 Q4_0   float16 d, 16 bytes           32: d (n - 8); number i is the lower half of byte i, i + 16 the upper half
 Q4_1   float16 d, float16 m, 16      32: d n + m, in the same order
 
-All of it is little-endian. Sums are checked by `row_bytes` before anyone decodes.
+All of it is little-endian. Whoever decodes has compared the length of the data with `row_bytes`.
 """
 
 import struct
