@@ -1,5 +1,6 @@
 """The compiled engine's promise: the same bits for any threads, cut of a prompt, batch, and instruction set."""
 
+import dataclasses
 import hashlib
 import os
 import platform
@@ -125,12 +126,26 @@ SMALL = {
 }
 SCRIPT = """
 import hashlib
-from fuzz.test_simd import FIXED, fixed_logits
+from fuzz.test_simd import FIXED, fixed_logits, logit_of_a_float16
 from llama2_fast._simd import target, vectors
 print(*target.processor(), vectors._AVX2, vectors._SSSE3, sep=":")
 for kind in FIXED:
     print(hashlib.sha256(fixed_logits(kind).tobytes()).hexdigest())
+print(*map(logit_of_a_float16, ("inf", "nan")))
 """
+
+
+def logit_of_a_float16(name):
+    """What a logit is whose row holds a float16 number that is none: NaN or infinite, as its error says."""
+    twins = random_file_twins(Config(32, 32, 1, 2, 1, 7, 4), 1, "F16")
+    table = twins.fast.wcls.copy()
+    table[5, 31] = float(name)
+    weights = dataclasses.replace(twins.fast, wcls=table)
+    transformer = llama2_fast.Transformer(twins.config, weights, backend="simd")
+    try:
+        return f"finite:{transformer.forward([1], transformer.new_cache())[5]}"
+    except llama2_fast.NumericsError as error:
+        return str(error).split("token 5 has ")[1].split(")")[0].lstrip("-")
 
 
 def fixed_logits(kind):
@@ -184,7 +199,7 @@ def test_other_instruction_sets_find_these_bits(tmp_path, name, features):
     assert done.returncode == 0, done.stderr
     which, *found = done.stdout.split()
     assert which == f"{name}:{features}:{'+avx2' in features}:{'+ssse3' in features}"
-    assert found == list(FIXED.values())
+    assert found == [*FIXED.values(), "inf", "nan"]
 
 
 def test_cos_and_sin():
