@@ -123,8 +123,8 @@ class Model:
         The messages are those of `encode_chat`; everything else is as in `generate`.
         """
         tokens = encode_chat(self.tokenizer, messages, self.template)
-        conversation = self.conversation(steps, temperature, topp, seed, stop=stop, logprobs=logprobs, **sampling)
-        return conversation.answer(tokens)
+        how: dict[str, Any] = {"stop": stop, "logprobs": logprobs, "session": session, **sampling}
+        return self.conversation(steps, temperature, topp, seed, **how).answer(tokens)
 
     def conversation(
         self,

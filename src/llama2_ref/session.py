@@ -30,7 +30,8 @@ NORMS = ("rms_att_weight", "rms_ffn_weight", "rms_final_weight")
 class Session:
     """A file that may hold the cache of an earlier text, which is then read at once.
 
-    `tokens` are those in `cache`. `begin` tells what a prompt can use of it, `save` writes it anew.
+    `tokens` are those in the file; `cache` holds them until a text writes over them. `begin` tells what a prompt can
+    use of it, `save` writes it anew.
 
     Raises CheckpointError if the file is no session, is damaged, or belongs to another model, and if there is neither
     such a file nor the folder of it.
@@ -40,6 +41,7 @@ class Session:
 
     def __init__(self, path: FilePath, transformer: Any) -> None:
         self.path, self.tokens, self.cache = path, list[int](), transformer.new_cache()
+        self._intact = 0  # of the tokens, so many have their rows in the cache still: a text may have written over them
         self._config, self._model = transformer.config, self._fingerprint(transformer)
         if os.path.lexists(path):
             self._read()
@@ -48,8 +50,8 @@ class Session:
 
     def begin(self, prompt: Sequence[int]) -> Any:
         """The cache, cut back to what it shares with a prompt: at most all but the last token, which is to be read."""
-        pairs = zip(self.tokens, prompt[:-1], strict=False)
-        self.cache.length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        pairs = zip(self.tokens[: self._intact], prompt[:-1], strict=False)
+        self.cache.length = self._intact = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         return self.cache
 
     def save(self, tokens: Sequence[int]) -> None:
@@ -63,6 +65,7 @@ class Session:
         if known != self.tokens[: len(known)]:
             self._write(known)
             self.tokens = known
+        self._intact = len(known)
 
     def _fingerprint(self, transformer: Any) -> str:
         return fingerprint(transformer.config, transformer.weights, _matrix_bytes)
@@ -103,6 +106,7 @@ class Session:
         except CheckpointError as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         self.tokens, self.cache.length = tokens, len(tokens)
+        self._intact = len(tokens)
 
 
 def check_session(file: SafeTensors, config: Config, model: str) -> tuple[list[int], TensorInfo, TensorInfo]:

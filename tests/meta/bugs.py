@@ -1032,6 +1032,8 @@ TOKENIZERS_OF_MODELS = of(
 
 STOP, SAMPLES = "fuzz/test_stop.py::", "unit/test_sampling.py::"
 SESSION, PERPLEXITY = "unit/test_session.py::", "unit/test_perplexity.py::"
+TURNS_OF = "unit/test_turns.py::"
+NEXT_TURN = TURNS_OF + "test_the_next_turn_finds_what_it_would_anew[{}]"
 FILTERED = SAMPLER + "test_samplers_draw_accepted_tokens_whatever_is_filtered"
 MINP_GRID = SAMPLER + "test_min_p_is_equal_on_a_grid"
 TURNS = SAMPLER + "test_each_step_comes_in_its_turn[llama2_{}]"
@@ -1117,6 +1119,22 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {"quantize=kind))": "quantize=None))"}),
     needs="numba",
 ) + of(
+    "llama2_ref/chat.py",
+    ("the last token of an answer counts as read", NEXT_TURN.format("llama2-numpy-a stop string"),
+     {"_agreeing(self._last.tokens[: self._cache.length], tokens[:-1])": "_agreeing(self._last.tokens, tokens[:-1])"}),
+    ("what is cached counts as what is asked", NEXT_TURN.format("template-numpy-a stop string"),
+     {"_agreeing(self._last.tokens[: self._cache.length], tokens[:-1])":
+      "min(self._cache.length, len(tokens) - 1)"}),
+    ("a turn may have no token to read", TURNS_OF + "test_the_same_turn_again[llama2-numpy-1]",
+     {"_agreeing(self._last.tokens[: self._cache.length], tokens[:-1])":
+      "_agreeing(self._last.tokens[: self._cache.length], tokens)"}),
+    ("each turn reads the conversation anew", NEXT_TURN.format("llama2-numpy-left after 3"),
+     {"_agreeing(self._last.tokens[: self._cache.length], tokens[:-1])": "0"}),
+) + of(
+    "llama2_ref/model.py",
+    ("a chat loses its session", SESSION + "test_samples_and_chats_use_a_session[numpy]",
+     {'"logprobs": logprobs, "session": session, **sampling}': '"logprobs": logprobs, **sampling}'}),
+) + of(
     "llama2_fast/_simd/transformer.py",
     ("values of a session go to the wrong heads", SESSION + "test_what_is_read_is_what_was_written[simd-7]",
      {"np.reshape(value, heads).transpose(1, 0, 2)": "np.reshape(value, heads).transpose(1, 0, 2)[::-1]"}),
@@ -1128,12 +1146,29 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     needs="numba",
 ) + of(
     "llama2_ref/session.py",
+    ("a text that is no longer than the saved one is not written",
+     SESSION + "test_what_a_file_holds_after_another_text[numpy-shorter, with another end]",
+     {"if known != self.tokens[: len(known)]:": "if len(known) > len(self.tokens):"}),
+    ("a text that is as long as the saved one is not written",
+     SESSION + "test_what_a_file_holds_after_another_text[numpy-as long, with another end]",
+     {"if known != self.tokens[: len(known)]:": "if len(known) != len(self.tokens):"}),
+    ("any other text is written", SESSION + "test_what_a_file_holds_after_another_text[numpy-a prefix]",
+     {"if known != self.tokens[: len(known)]:": "if known != self.tokens:"}),
+    ("tokens are saved that the model has not read",
+     TURNS_OF + "test_the_next_text_of_a_session_finds_what_it_would_anew[numpy-a stop string-generate-False]",
+     {"known = list(tokens[: self.cache.length])": "known = list(tokens)"}),
+    ("what a text has written over is believed to be there",
+     SESSION + "test_a_session_knows_what_a_text_has_written_over[numpy-other-not saved]",
+     {"zip(self.tokens[: self._intact], prompt[:-1], strict=False)": "zip(self.tokens, prompt[:-1], strict=False)"}),
+    ("what is saved again is believed to be whole",
+     SESSION + "test_a_session_knows_what_a_text_has_written_over[reference-prefix-saved]",
+     {"        self._intact = len(known)\n": "        self._intact = len(self.tokens)\n"}),
     ("another model's session is taken", SESSION + "test_another_model_s_session[llama2_fast]",
      {'if facts.get("model") != model:': 'if "model" not in facts:'}),
     ("damage is not noticed", SESSION + "test_every_byte_counts[llama2_fast]",
      {'facts.get("crc32") != checksum or not all': "not all"}),
     ("the whole prompt may be there", SESSION + "test_a_prompt_goes_on_where_it_parts_from_the_session[numpy-the same]",
-     {"zip(self.tokens, prompt[:-1], strict=False)": "zip(self.tokens, prompt, strict=False)"}),
+     {"self._intact], prompt[:-1], strict=False)": "self._intact], prompt, strict=False)"}),
     ("the theta is not seen", SESSION + "test_what_a_fingerprint_sees",
      {"sha256(repr(config).encode())": "sha256(repr(config.dim).encode())"}),
     ("only the first row is seen", SESSION + "test_what_a_fingerprint_sees",

@@ -167,12 +167,15 @@ def test_samples_and_chats_use_a_session(engine: str, model: Path, tmp_path: Pat
         assert ["".join(stream) for stream in streams] == plain
         session.save(streams[0].tokens)
         assert streams[0].prompt_read == (streams[0].prompt_length if count == 0 else 1)
-    for count in range(2):
-        session = package.Session(tmp_path / "c", loaded.transformer)
-        stream = loaded.conversation(60, seed=4, session=session).say("a")
+    for count in range(4):
+        session = package.Session(tmp_path / f"c{count // 2}", loaded.transformer)
+        if count < 2:
+            stream = loaded.conversation(60, seed=4, session=session).say("a")
+        else:
+            stream = loaded.chat([{"role": "user", "content": "a"}], 60, seed=4, session=session)
         answers.append("".join(stream))
         session.save(stream.tokens)
-        assert stream.prompt_read == (stream.prompt_length if count == 0 else 1)
+        assert stream.prompt_read == (stream.prompt_length if count % 2 == 0 else 1)
     assert len(set(answers)) == 1
 
 
@@ -190,6 +193,70 @@ def test_nothing_is_written_that_is_there(llama2: ModuleType, model: Path, tmp_p
     session.save(PROMPT[:3])  # is in what is there
     assert (file.stat().st_ino, file.read_bytes()) == before
     assert read_file(file).tensors["tokens"].shape == (7,)
+
+
+RELATIONS = {  # of the tokens that are saved to PROMPT, which is in the file: are they written?
+    "equal": (PROMPT, False),
+    "a prefix": (PROMPT[:4], False),
+    "its first token": (PROMPT[:1], False),
+    "none": ([], False),
+    "longer": ([*PROMPT, 300], True),
+    "as long, with another end": ([*PROMPT[:-1], 300], True),
+    "as long, with another beginning": ([300, *PROMPT[1:]], True),
+    "as long, with another middle": ([*PROMPT[:3], 300, *PROMPT[4:]], True),
+    "shorter, with another end": ([*PROMPT[:3], 300], True),
+    "shorter, with another beginning": ([300, *PROMPT[1:5]], True),
+    "one other token": ([300], True),
+    "longer, with another beginning": ([300, *PROMPT], True),
+    "longer, with another end": ([*PROMPT[:5], 300, 301, 302, 303], True),
+}
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_what_a_file_holds_after_another_text(engine: str, model: Path, tmp_path: Path, relation: str) -> None:
+    """That text, whatever the file held, unless it held as much of it; by the same object, and by one that reads it."""
+    tokens, written = RELATIONS[relation]
+    package, loaded = load(engine, model)
+    for again in (False, True):
+        file = tmp_path / f"s{again}"
+        session = package.Session(file, loaded.transformer)
+        loaded.transformer.forward(PROMPT, session.begin(PROMPT))
+        session.save(PROMPT)
+        before = file.stat().st_ino, file.read_bytes()
+        session = package.Session(file, loaded.transformer) if again else session
+        cache = session.begin(tokens)
+        if tokens:
+            loaded.transformer.forward(tokens[cache.length :], cache)
+        session.save(tokens)
+        assert ((file.stat().st_ino, file.read_bytes()) != before) == written
+        expected = tokens if written else PROMPT
+        found = package.Session(file, loaded.transformer)
+        assert session.tokens == found.tokens == expected
+        anew = loaded.transformer.new_cache()
+        loaded.transformer.forward(expected, anew)
+        assert np.allclose(numbers(found.cache), numbers(anew), 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["not saved", "saved"])
+@pytest.mark.parametrize(
+    "between", [PROMPT[:3], [*PROMPT[:3], 300, 301], [300] * 9], ids=["prefix", "parting", "other"]
+)
+def test_a_session_knows_what_a_text_has_written_over(
+    engine: str, model: Path, tmp_path: Path, between: list[int], kept: bool
+) -> None:
+    """One object, two texts: of what the file held, the second one must not find what the first has replaced."""
+    saved(engine, model, tmp_path / "s")
+    package, loaded = load(engine, model)
+    session = package.Session(tmp_path / "s", loaded.transformer)
+    cache = session.begin(between)
+    loaded.transformer.forward(between[cache.length :], cache)
+    if kept:
+        session.save(between)
+    found = loaded.transformer.forward([*PROMPT, 305][session.begin([*PROMPT, 305]).length :], session.cache)
+    anew = loaded.transformer.forward([*PROMPT, 305], loaded.transformer.new_cache())
+    assert np.allclose(found, anew, 1e-4, 1e-5)
+    session.save([*PROMPT, 305])
+    assert package.Session(tmp_path / "s", loaded.transformer).tokens == [*PROMPT, 305]
 
 
 # ----------------------------------------------------------------------------------------------------- the command line

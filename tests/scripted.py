@@ -1,0 +1,76 @@
+"""A transformer that works as always and says what a test has planned, for texts that must end in a certain way."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NEXT = -1
+
+
+class ScriptedTransformer:
+    """Another transformer, whose passes are counted, and whose greatest logit is that of a planned token.
+
+    `plan[n]` is the token behind the first n, `other` the one where nothing is planned. `failures[n]` is what is raised
+    when token n is to be read, and `failures[NEXT]` when the next pass begins. `logits[n]` are the numbers that the
+    transformer itself has found behind the first n. `held` are the tokens that each cache really holds, by the identity
+    of the cache.
+    """
+
+    def __init__(self, inner: Any, plan: Mapping[int, int], other: int) -> None:
+        self.inner, self.plan, self.other = inner, dict(plan), other
+        self.failures: dict[int, BaseException] = {}
+        self.logits: dict[int, list[float]] = {}
+        self.held: dict[int, list[int]] = {}
+        self.passes: list[list[int]] = []  # the number of tokens of each sequence, for each pass
+        self._caches: list[Any] = []  # so that no identity is used twice
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @property
+    def tokens_read(self) -> int:
+        """By all passes."""
+        return sum(map(sum, self.passes))
+
+    def hold(self, cache: Any, tokens: Sequence[int]) -> None:
+        """Tell what is in a cache that this transformer has not filled."""
+        self._caches.append(cache)
+        self.held[id(cache)] = list(tokens)
+
+    def forward(self, tokens: Sequence[int], cache: Any, every: bool = False, **options: Any) -> Any:
+        """As that of a transformer."""
+        self.passes.append([len(tokens)])
+        return self._read(tokens, cache, every, **options)
+
+    def forward_batch(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool = False) -> list[Any]:
+        """As that of a transformer."""
+        self.passes.append([len(tokens) for tokens, _ in batch])
+        return [self._read(tokens, cache, every) for tokens, cache in batch]
+
+    def _read(self, tokens: Sequence[int], cache: Any, every: bool, **options: Any) -> Any:
+        if NEXT in self.failures:
+            raise self.failures.pop(NEXT)
+        if id(cache) not in self.held:
+            assert cache.length == 0, "a cache must be empty, or its tokens told by `hold`"
+            self.hold(cache, [])
+        before = self.held[id(cache)]
+        assert cache.length <= len(before), "a cache counts tokens that it has not read"
+        del before[cache.length :]
+        for place in range(cache.length, cache.length + len(tokens)):
+            if place in self.failures:
+                read = list(tokens[: place - cache.length])
+                if read:
+                    self.inner.forward(read, cache)
+                    before += read
+                raise self.failures.pop(place)
+        found = self.inner.forward(tokens, cache, every, **options)
+        before += tokens
+        for i, row in enumerate(found if every else [found]):
+            end = cache.length - (len(tokens) - 1 - i if every else 0)
+            self.logits[end] = [float(x) for x in row]
+        rows = [self._planned(row, cache.length - len(found) + 1 + i) for i, row in enumerate(found)] if every else []
+        return rows if every else self._planned(found, cache.length)
+
+    def _planned(self, logits: Any, end: int) -> Any:
+        said = logits * 0 if hasattr(logits, "shape") else [0.0] * len(logits)
+        said[self.plan.get(end, self.other)] = 1
+        return said
