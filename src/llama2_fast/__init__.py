@@ -4,11 +4,8 @@
 names, signatures and errors.
 """
 
-from . import kernels
-from .chat import Conversation, encode_chat
-from .checkpoint import read_checkpoint, write_checkpoint
-from .config import Config, RopeScaling
-from .errors import (
+from llama2_ref.config import Config, RopeScaling
+from llama2_ref.errors import (
     CheckpointError,
     ConfigError,
     DownloadError,
@@ -19,11 +16,15 @@ from .errors import (
     SamplerError,
     TokenizerError,
 )
-from .generate import TextStream
+from llama2_ref.generation.chat import Conversation, encode_chat
+from llama2_ref.generation.stream import TextStream
+
+from . import kernels
+from .matrices.llama2c import read_checkpoint, write_checkpoint
+from .matrices.session import Session
 from .model import Model, find_model, load, read_model
 from .quantize import quantize_weights
 from .sampler import Sampler
-from .session import Session
 from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
 from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, Weights

@@ -4,7 +4,7 @@ import sys
 
 try:
     import llama2_fast
-    from llama2_fast.cli import main
+    from llama2_ref.cli.main import main
 
     code = main(llama2_fast)
 except KeyboardInterrupt:  # before main could take care of it

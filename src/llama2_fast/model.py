@@ -1,11 +1,11 @@
 """A checkpoint and its tokenizer in one object that makes text. As llama2_ref.model, from this package's parts."""
 
-from llama2_ref._model_file import ModelFile, is_foreign, open_model
-from llama2_ref.checkpoint import FilePath
+from llama2_ref.formats.llama2c import FilePath
+from llama2_ref.formats.model_file import ModelFile, is_foreign, open_model
 from llama2_ref.model import BUNDLED, Model, find_model, of_checkpoint, read_tokenizer
 
-from ._decode import decode
-from .checkpoint import read_checkpoint
+from .matrices.dtypes import decode
+from .matrices.llama2c import read_checkpoint
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer

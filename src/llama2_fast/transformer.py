@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama2_ref import transformer as reference
+from llama2_ref.config import Config
+from llama2_ref.errors import NumericsError
 from llama2_ref.quantize import map_matrices
 from llama2_ref.transformer import check_batch, check_tokens, tap, with_cause
 
 from . import kernels as numpy_kernels
-from ._backend import choose_backend
-from ._rowwise import Rowwise
-from ._threads import Team
-from .config import Config
-from .errors import NumericsError
+from .engines.choose import choose_backend
+from .engines.rowwise import Rowwise
+from .engines.threads import Team
 from .quantize import quantize_weights
 from .weights import Int4OffsetMatrix, IntegerMatrix, Weights, expand
 
@@ -116,7 +116,7 @@ class Transformer:
     ) -> "Transformer":
         """An object of this class, or of the one whose passes are compiled."""
         if cls is Transformer and choose_backend(backend, kernels is numpy_kernels, weights) == "simd":
-            from ._simd.transformer import Transformer as Compiled
+            from .engines.simd.engine import Transformer as Compiled
 
             return object.__new__(Compiled)
         return object.__new__(cls)

@@ -5,8 +5,6 @@ names, signatures and errors.
 """
 
 from . import kernels
-from .chat import Conversation, encode_chat
-from .checkpoint import read_checkpoint, write_checkpoint
 from .config import Config, RopeScaling
 from .errors import (
     CheckpointError,
@@ -19,11 +17,13 @@ from .errors import (
     SamplerError,
     TokenizerError,
 )
-from .generate import TextStream
+from .formats.llama2c import read_checkpoint, write_checkpoint
+from .formats.session import Session
+from .generation.chat import Conversation, encode_chat
+from .generation.stream import TextStream
 from .model import Model, find_model, load, read_model
 from .quantize import quantize_weights
 from .sampler import Sampler
-from .session import Session
 from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
 from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, Weights

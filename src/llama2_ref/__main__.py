@@ -4,7 +4,8 @@ import sys
 
 try:
     import llama2_ref
-    from llama2_ref.cli import main
+
+    from .cli.main import main
 
     code = main(llama2_ref)
 except KeyboardInterrupt:  # before main could take care of it

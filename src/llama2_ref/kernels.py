@@ -3,7 +3,7 @@
 The loops only add, subtract, multiply, divide and compare, and call `exp`, `sqrt`, `cos`, `sin` and `max` by their
 names in this module. They therefore run on any numbers: floats give the reference value (float64 arithmetic), Fraction
 is exact, and a number that carries its own error gives a proved bound for every correct float32 implementation, in any
-order of summation, with or without fused multiply-add (`llama2_fast/_bounds/bounded.py`).
+order of summation, with or without fused multiply-add (`llama2_ref/bounded.py`).
 
 A vector is any sequence of numbers, a matrix any sequence of rows. No argument is changed. NaN and infinity go through
 as in IEEE arithmetic, except where a docstring says otherwise. A wrong length raises ValueError.
@@ -145,7 +145,7 @@ def softmax(x: Vector) -> list[Number]:
     Higham and Higham, IMA J. Numer. Anal. 41(4), 2021).
 
     If x_i is -infinity, the result is 0 there, provided that another x_j is finite. If any x_i is NaN or +infinity,
-    the result holds NaN. Error bound: the interval of the sum, see `llama2_fast/_bounds/closed.py`.
+    the result holds NaN. Error bound: the interval of the sum, see `llama2_fast/conformance/closed.py`.
 
     >>> softmax([0.0, 0.0, float("-inf")])
     [0.5, 0.5, 0.0]

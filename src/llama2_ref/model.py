@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from . import _tokenizers
-from ._decode import decode
-from ._files import is_file, is_folder
-from ._hub import BUNDLED, find_model
-from ._model_file import ModelFile, is_foreign, open_model
-from ._samples import Batch, check_count
-from .chat import Conversation, Message, encode_chat
-from .checkpoint import FilePath, map_checkpoint, read_checkpoint
 from .config import Config
 from .errors import TokenizerError
-from .generate import TextStream, check_room, check_text, encode_prompt, end_of_text
+from .formats.dtypes import decode
+from .formats.llama2c import FilePath, map_checkpoint, read_checkpoint
+from .formats.model_file import ModelFile, is_foreign, open_model
+from .formats.session import Session
+from .generation.chat import Conversation, Message, encode_chat
+from .generation.scheduler import Batch, check_count
+from .generation.stream import TextStream, check_room, check_text, encode_prompt, end_of_text
 from .quantize import quantize_weights
 from .sampler import Sampler, Sampling
-from .session import Session
+from .support.files import is_file, is_folder
+from .support.hub import BUNDLED, find_model
 from .tokenizer import Tokenizer
+from .tokenizers import read as _tokenizers
 from .transformer import Transformer
 from .weights import Weights
 

@@ -16,8 +16,8 @@ from math import isfinite
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO, Self
 
-from ._files import is_special
 from .errors import PromptError, TokenizerError
+from .support.files import is_special
 
 UNK, BOS, EOS = 0, 1, 2
 FIRST_BYTE = 3

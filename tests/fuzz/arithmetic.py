@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from llama2_fast._bounds.bounded import EXP_ABS, U, replacing
 from llama2_ref import kernels
+from llama2_ref.bounded import EXP_ABS, U, replacing
 
 Order = Callable[[list[float]], float]
 

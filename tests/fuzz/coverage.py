@@ -136,8 +136,9 @@ def _compiled() -> list[str]:
     """Modules of the compiled engine: numba reads their bytecode, which must be as it was written."""
     spec = find_spec("llama2_fast")
     assert spec and spec.origin
-    names = [path.stem for path in (Path(spec.origin).parent / "_simd").glob("*.py")]
-    return ["llama2_fast._simd", *(f"llama2_fast._simd.{name}" for name in names)]
+    source = Path(spec.origin).parents[1]
+    paths = (source / "llama2_fast" / "engines" / "simd").rglob("*.py")
+    return [".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__") for path in paths]
 
 
 def _limit_memory() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from llama2_fast._bounds.closed import Ball
-from llama2_fast._bounds.compare import Comparison, compare
-from llama2_fast._bounds.taps import compare_taps
+from llama2_fast.conformance.closed import Ball
+from llama2_fast.conformance.compare import Comparison, compare
+from llama2_fast.conformance.taps import compare_taps
 
 listeners: list[Callable[[str, Comparison], None]] = []  # are told of every comparison, and what was compared
 

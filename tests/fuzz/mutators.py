@@ -11,10 +11,10 @@ from math import prod
 
 import llama2_ref
 from fuzz.readers import FOLDER_FILES, checkpoint_of, folder_of, parts_of, tokenizer_of
-from gguf_bytes import KIND_NUMBERS, SCALES, TYPES, Of, Raw, config_entries, gguf_of, model_tensors
-from llama2_ref._format import HEADER_BYTES, MAGIC, Header
-from llama2_ref._gguf_container import KINDS, parse
-from llama2_ref._safetensors import ITEM_BYTES
+from llama2_ref.formats.gguf_container import KINDS, parse
+from llama2_ref.formats.llama2c_header import HEADER_BYTES, MAGIC, Header
+from llama2_ref.formats.safetensors import ITEM_BYTES
+from support.gguf_bytes import KIND_NUMBERS, SCALES, TYPES, Of, Raw, config_entries, gguf_of, model_tensors
 
 Flat = Callable[[bytes, int], bytes]  # (data, longest) -> data: the fuzzer's own changes
 Fields = list[int]  # seven sizes; for versions 1 and 2 also whether the classifier is shared, and the group size

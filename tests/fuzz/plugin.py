@@ -18,7 +18,7 @@ from hypothesis import HealthCheck
 
 from fuzz import judge, reproduce
 from fuzz.implementation import NAMES, OURS, Implementation, Refusal, load, refused
-from llama2_fast._bounds.compare import Comparison
+from llama2_fast.conformance.compare import Comparison
 
 FOLDER = Path(__file__).parent
 ENOUGH = 100  # examples that are all refused: no more are tried

@@ -13,7 +13,6 @@ import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
@@ -24,25 +23,29 @@ from zlib import crc32
 import numpy as np
 
 import llama2_fast
-import llama2_fast._decode
+import llama2_fast.matrices.dtypes
+import llama2_fast.matrices.huggingface
 import llama2_ref
-import llama2_ref._decode
-from folders import safetensors, settings, tensors_of
-from gguf_bytes import Of, Raw, config_entries, gguf_of, model_tensors, numbers
-from llama2_fast._backend import installed
-from llama2_fast.convert import convert
-from llama2_ref._format import FOREIGN, ROPE_TABLES, Header, default_group_size, parse_header
-from llama2_ref._gguf import read_file
-from llama2_ref._huggingface import read_folder
-from llama2_ref._safetensors import read_file as read_safetensors
-from llama2_ref._safetensors import write_file as write_safetensors
-from llama2_ref.cli import main
+import llama2_ref.formats.dtypes
+import llama2_ref.formats.huggingface
+from llama2_fast.engines.choose import installed
+from llama2_fast.matrices.convert import convert
+from llama2_ref.cli.main import main
 from llama2_ref.config import RopeScaling
+from llama2_ref.formats.gguf_read import read_file
+from llama2_ref.formats.huggingface import read_folder
+from llama2_ref.formats.llama2c_header import FOREIGN, ROPE_TABLES, Header, default_group_size, parse_header
+from llama2_ref.formats.safetensors import read_file as read_safetensors
+from llama2_ref.formats.safetensors import write_file as write_safetensors
 from llama2_ref.weights import Expanding, IntegerMatrix
-from models import random_twins, vocabulary
+from support.folders import safetensors, settings, tensors_of
+from support.gguf_bytes import Of, Raw, config_entries, gguf_of, model_tensors, numbers
+from support.models import random_twins, vocabulary
+
+FOLDERS = {"llama2_ref": llama2_ref.formats.huggingface, "llama2_fast": llama2_fast.matrices.huggingface}
 
 PACKAGES = (llama2_ref, llama2_fast)
-DECODE = {llama2_ref: llama2_ref._decode.decode, llama2_fast: llama2_fast._decode.decode}
+DECODE = {llama2_ref: llama2_ref.formats.dtypes.decode, llama2_fast: llama2_fast.matrices.dtypes.decode}
 SELDOM = 16  # one input in so many also takes what is slow: counted memory, the command line
 MEMORY = 2**18, 512  # bytes that reading may take: so many, and so many for each byte of the file
 CONTEXT = 64  # positions above which version 0, which has tables of them, is not written
@@ -355,7 +358,7 @@ def _write_folder_again(again: Path, config: Any, read: dict[ModuleType, Any], d
 
     def write(package: ModuleType) -> tuple[bytes, Any]:
         folder = again / package.__name__
-        import_module(f"{package.__name__}._huggingface").write_folder(folder, config, read[package], dtype)
+        FOLDERS[package.__name__].write_folder(folder, config, read[package], dtype)
         return (folder / "config.json").read_bytes(), read_folder(folder, DECODE[llama2_fast])
 
     again.mkdir()

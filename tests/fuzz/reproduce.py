@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-import models
+from support import models
 
 FEW = 64  # numbers that are shown one by one; more are packed
 
@@ -46,7 +46,7 @@ import numpy as np
 
 import llama2_fast
 import llama2_ref
-from llama2_fast._bounds.taps import compare_taps
+from llama2_fast.conformance.taps import compare_taps
 
 
 {_weights(twins)}

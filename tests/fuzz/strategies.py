@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import llama2_ref
-from models import KINDS, Twins, random_twins, vocabulary
+from support.models import KINDS, Twins, random_twins, vocabulary
 
 # The shapes that hide bugs have their opposites here: lengths around the widths of SIMD lanes, one number, one head ...
 lengths = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 32, 33, 63, 64, 65, 67]))

@@ -16,8 +16,8 @@ from fuzz import reproduce
 from fuzz.mutators import mutate_checkpoint
 from fuzz.readers import checkpoint_of, checkpoint_seeds, judge_checkpoint
 from fuzz.strategies import configs, models
-from llama2_ref._format import HEADER_BYTES, Header, default_group_size
-from models import random_twins
+from llama2_ref.formats.llama2c_header import HEADER_BYTES, Header, default_group_size
+from support.models import random_twins
 
 PACKAGES = (llama2_ref, llama2_fast)
 versions = st.sampled_from((0, 1, 2))
@@ -98,11 +98,11 @@ def test_any_version_can_be_written_again_as_any_other(folder, twins, first, sec
 def test_groups_that_span_rows_are_read_by_their_numbers(folder, config, group, seed):
     """llama2.c's exporter lets groups run on into the next row, where its own reader then goes wrong."""
     twins = random_twins(config, seed)
-    header = llama2_ref._format.Header(2, config, shared_classifier=True, group_size=group)
+    header = llama2_ref.formats.llama2c_header.Header(2, config, shared_classifier=True, group_size=group)
     parts = {t.name: t.rows * t.cols for t in header.tensors() if t.quantized}
     if any(size % group for size in parts.values()):
         group = 1
-        header = llama2_ref._format.Header(2, config, shared_classifier=True, group_size=group)
+        header = llama2_ref.formats.llama2c_header.Header(2, config, shared_classifier=True, group_size=group)
     chunks, tables = [header.pack()], {}
     for tensor in header.tensors():
         field = getattr(twins.fast, tensor.name)
@@ -318,7 +318,7 @@ def test_a_file_that_is_replaced_hands_on_its_permissions(folder):
 def test_tensors_beyond_four_gigabytes_are_found(package, folder):
     """A file of 4 GB and more, nearly all of it a hole: offsets must not be numbers of 32 bits."""
     config = llama2_ref.Config(16384, 1, 1, 1, 1, 65536, 1)
-    header = llama2_ref._format.Header(1, config, shared_classifier=True)
+    header = llama2_ref.formats.llama2c_header.Header(1, config, shared_classifier=True)
     *_, last = header.tensors()
     path = folder / "large.bin"
     try:

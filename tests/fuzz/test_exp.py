@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llama2_fast._bounds.bounded import EXP_ABS, EXP_REL
+from llama2_ref.bounded import EXP_ABS, EXP_REL
 
 
 def test_exp_keeps_its_contract():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import llama2_ref
 from fuzz.mutators import mutate_gguf
 from fuzz.readers import gguf_seeds, judge_gguf
-from gguf_bytes import config_entries, gguf_of, model_tensors
+from support.gguf_bytes import config_entries, gguf_of, model_tensors
 
 pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
 

@@ -13,9 +13,9 @@ import llama2_ref
 from fuzz.implementation import load
 from fuzz.judge import assert_close, assert_within
 from fuzz.strategies import grids, heads, lengths, numbers, seeds
-from llama2_fast._bounds.bounded import BoundedKernels, U
-from llama2_fast._bounds.closed import ClosedKernels
+from llama2_fast.conformance.closed import ClosedKernels
 from llama2_fast.kernels import rope_table as fast_rope_table
+from llama2_ref.bounded import BoundedKernels, U
 
 fast, ref, bounded = load("llama2_fast.kernels"), llama2_ref.kernels, BoundedKernels()
 sizes = st.tuples(lengths, lengths)

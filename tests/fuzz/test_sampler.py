@@ -13,8 +13,8 @@ from fuzz import reproduce
 from fuzz.strategies import lengths, numbers, seeds
 from fuzz.topp import topp_accept
 from llama2_fast import sampler as fast
-from llama2_fast._bounds.bounded import Bounded, BoundedKernels, U
 from llama2_ref import sampler as ref
+from llama2_ref.bounded import Bounded, BoundedKernels, U
 
 # What a failure is told by.
 DRAW = """\

@@ -17,16 +17,16 @@ import llama2_ref
 from fuzz import reproduce
 from fuzz.judge import assert_taps_within
 from fuzz.strategies import models, prompts
-from llama2_fast._bounds.closed import ClosedKernels
+from llama2_fast.conformance.closed import ClosedKernels
 from llama2_fast.weights import BFloat16Matrix
 from llama2_ref.quantize import map_matrices
-from models import random_file_twins, random_twins
+from support.models import random_file_twins, random_twins
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
 
-from llama2_fast._simd import EXP_ULPS
-from llama2_fast._simd.library import library
-from llama2_fast._simd.transformer import CHUNK
+from llama2_fast.engines.simd import EXP_ULPS
+from llama2_fast.engines.simd.compiler.library import library
+from llama2_fast.engines.simd.engine import CHUNK
 
 Config = llama2_ref.Config
 KINDS = (None, "int8", "int4")
@@ -127,7 +127,8 @@ SMALL = {
 SCRIPT = """
 import hashlib
 from fuzz.test_simd import FIXED, fixed_logits, logit_of_a_float16
-from llama2_fast._simd import target, vectors
+from llama2_fast.engines.simd.compiler import target
+from llama2_fast.engines.simd.kernels import vectors
 print(*target.processor(), vectors._AVX2, vectors._SSSE3, sep=":")
 for kind in FIXED:
     print(hashlib.sha256(fixed_logits(kind).tobytes()).hexdigest())

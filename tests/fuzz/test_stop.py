@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llama2_ref._stop import until_stop
+from llama2_ref.generation.stop import until_stop
 
 letters = st.text("ab", max_size=6)  # few letters, so that strings overlap themselves and each other
 stops = st.lists(st.text("ab", min_size=1, max_size=5), min_size=1, max_size=4)

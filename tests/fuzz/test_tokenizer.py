@@ -14,7 +14,7 @@ from fuzz import reproduce
 from fuzz.mutators import mutate_tokenizer
 from fuzz.readers import judge_tokenizer, tokenizer_seeds
 from fuzz.strategies import encodings, roles_of, vocabularies
-from models import vocabulary, write_tokenizer
+from support.models import vocabulary, write_tokenizer
 
 # What a failure is told by.
 ENCODE = """\

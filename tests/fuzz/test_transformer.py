@@ -11,10 +11,10 @@ from fuzz import reproduce
 from fuzz.implementation import SAMPLING
 from fuzz.judge import assert_close, assert_taps_within
 from fuzz.strategies import file_configs, models, prompts, seeds
-from llama2_fast._bounds.bounded import SLACK, BoundedKernels
-from llama2_fast._bounds.closed import ClosedKernels
-from llama2_ref._decode import KINDS as DECODED
-from models import Twins, as_views, random_file_twins, random_twins
+from llama2_fast.conformance.closed import ClosedKernels
+from llama2_ref.bounded import SLACK, BoundedKernels
+from llama2_ref.formats.dtypes import KINDS as DECODED
+from support.models import Twins, as_views, random_file_twins, random_twins
 
 Config = llama2_ref.Config
 

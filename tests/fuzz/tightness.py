@@ -23,11 +23,11 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 import numpy as np
 
 from fuzz.adversarial import KERNELS, Inputs, implementations
-from llama2_fast._bounds.bounded import Bounded, BoundedKernels
-from llama2_fast._bounds.closed import Ball, ClosedKernels
-from llama2_fast._bounds.compare import Comparison, compare
+from llama2_fast.conformance.closed import Ball, ClosedKernels
+from llama2_fast.conformance.compare import Comparison, compare
 from llama2_ref import CheckpointError
-from llama2_ref._files import write_whole
+from llama2_ref.bounded import Bounded, BoundedKernels
+from llama2_ref.support.files import write_whole
 
 DERIVATIONS = {"Bounded": BoundedKernels(), "Closed": ClosedKernels()}
 LARGEST_BOUNDED = {"attention": 64 * 64}  # numbers of a key/value head that number objects are still quick for

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from llama2_fast._bounds.bounded import SLACK, U
+from llama2_ref.bounded import SLACK, U
 
 Array = np.ndarray
 

@@ -80,7 +80,7 @@ def test_token_ids(llama2, data, text):
 
 def test_older_byte_tokens_give_the_same_ids(llama2, data, tmp_path):
     """The layout whose byte tokens are characters, as in files of 2023: made from the newer one."""
-    from models import write_tokenizer
+    from support.models import write_tokenizer
 
     newer = llama2.Tokenizer.read(data / "tokenizer.bin", 32000)
     tokens = [chr(i - 3).encode() if 3 <= i < 259 else token for i, token in enumerate(newer.tokens)]

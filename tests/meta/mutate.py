@@ -77,7 +77,7 @@ class Suite:
 _TRANSFORMER = "fuzz/test_transformer.py::test_every_buffer"
 BITS = "fuzz/test_simd.py::test_bits"
 KERNELS = Suite(
-    tuple(f"_simd/{name}.py" for name in ("elementary", "entries", "fields", "layers", "products", "step", "vectors")),
+    ("engines/simd/kernels/", "engines/simd/fields.py"),
     (
         "fuzz/test_simd.py::test_every_machine_finds_these_bits",
         "fuzz/test_simd.py::test_cos_and_sin",
@@ -90,24 +90,24 @@ KERNELS = Suite(
         f"{_TRANSFORMER}_of_a_quantized_model_keeps_its_bound[simd-int4]",
         f"{BITS}_do_not_depend_on_what_else_is_in_the_batch",
         f"{BITS}_depend_neither_on_threads_nor_on_how_a_prompt_is_cut",
-        "unit/test_simd.py::test_a_number_that_is_not_finite_is_reported_as_the_reference_does",
-        "unit/test_simd.py::test_the_place_of_a_number_that_is_not_finite_is_told",
-        "unit/test_simd.py::test_int4_groups_larger_than_16_bits_hold",
-        "unit/test_simd.py::test_only_vectors_that_are_too_small_for_a_scale_become_zeros",
-        "unit/test_simd.py::test_every_number_in_memory_is_read",
+        "unit/engines/test_simd.py::test_a_number_that_is_not_finite_is_reported_as_the_reference_does",
+        "unit/engines/test_simd.py::test_the_place_of_a_number_that_is_not_finite_is_told",
+        "unit/engines/test_simd.py::test_int4_groups_larger_than_16_bits_hold",
+        "unit/engines/test_simd.py::test_only_vectors_that_are_too_small_for_a_scale_become_zeros",
+        "unit/engines/test_simd.py::test_every_number_in_memory_is_read",
     ),
     most=20,
     long=("fuzz/test_simd.py::test_other_instruction_sets_find_these_bits",),
 )
 OF_PROCESSES = ("compiled_once", "two_processes", "no_place", "processors_get", "other_instruction")  # ten seconds each
 ENGINE = Suite(
-    ("_simd/",),
-    (KERNELS.tests[0], "unit/test_simd.py", *KERNELS.tests[4:]),
+    ("engines/simd/",),
+    (KERNELS.tests[0], "unit/engines/test_simd.py", *KERNELS.tests[4:]),
     (*TIMED, *OF_PROCESSES),
     KERNELS.most,
 )
 JUDGE = Suite(
-    ("_bounds/",),
+    ("conformance/",),
     (
         "meta/test_judge.py",
         "fuzz/test_transformer.py::test_closed_formulas_and_number_objects_agree",
@@ -117,10 +117,14 @@ JUDGE = Suite(
     ),
     most=12,
 )
-BENCH = Suite(("bench.py", "_measure.py", "_shapes.py"), ("unit/test_bench.py",), ("everything_is_measured",))
+BENCH = Suite(
+    ("tools/bench.py", "tools/bench_worker.py", "tools/random_models.py"),
+    ("unit/tools/test_bench.py",),
+    ("everything_is_measured",),
+)
 VERIFY = Suite(
-    ("verify.py", "_agreement.py", "_peer_logits.py", "_verdict.py"),
-    ("unit/test_verify.py",),
+    ("tools/verify.py", "tools/checks.py", "tools/peer_logits.py", "tools/report.py"),
+    ("unit/tools/test_verify.py",),
     ("coarser_for_good_reason", "wrong_blas_is_found", "stories260k"),
 )
 SUITES = (KERNELS, ENGINE, JUDGE, BENCH, VERIFY)
@@ -523,7 +527,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--module", nargs="+", metavar="FILE", help="such as kernels.py or _simd/step.py (default: all)"
+        "--module", nargs="+", metavar="FILE", help="such as kernels.py or engines/simd/kernels/step.py (default: all)"
     )
     parser.add_argument("--only", nargs="+", metavar="ID", help="mutants by their ids")
     parser.add_argument("--sample", type=int, metavar="N", help="so many, the same share of each module")

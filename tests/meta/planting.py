@@ -28,7 +28,7 @@ from meta.recompile import Engine, NotIncremental, avx2, choose_processor
 TESTS = Path(__file__).resolve().parents[1]
 SOURCE = TESTS.parent / "src"
 PACKAGES = ("llama2_ref", "llama2_fast")
-OURS = (*PACKAGES, "fuzz", "models", "commands")  # what a process imports anew
+OURS = (*PACKAGES, "fuzz", "support")  # what a process imports anew
 SECONDS = 300  # after which a test is not waited for
 
 
@@ -184,11 +184,11 @@ def try_tests(
     copy_source(folder)
     if bug is not None:
         bug.plant(folder / "src")
-    code = _code_for(folder / "src" / "llama2_fast" / "_simd", engine) if engine is not None else None
+    code = _code_for(folder / "src" / "llama2_fast" / "engines" / "simd", engine) if engine is not None else None
     (folder / "compiled").touch()
     enter(folder)
     if code:
-        from llama2_fast._simd import library
+        from llama2_fast.engines.simd.compiler import library
 
         library._write(folder / "cache" / f"kernels-{library._digest()}.o", *code)
     return run_tests(tests, most, folder, but)

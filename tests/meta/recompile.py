@@ -17,7 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-KERNELS = ("fields", "vectors", "elementary", "products", "layers", "step", "entries")  # each uses those before it
+KERNELS = (  # each uses those before it
+    "fields", "kernels.vectors", "kernels.elementary", "kernels.products", "kernels.layers", "kernels.step",
+    "kernels.entries",
+)  # fmt: skip
 DECORATOR = "jit"
 AVX2 = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+ssse3,+sse4.2,+bmi,+bmi2,+f16c,+sse2"}
 
@@ -46,26 +49,26 @@ class Engine:
     def __init__(self) -> None:
         import llvmlite.binding as llvm
 
-        from llama2_fast._simd import build
+        from llama2_fast.engines.simd.compiler import build
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self._build, self._llvm = build, llvm
-        self._modules = {name: importlib.import_module(f"llama2_fast._simd.{name}") for name in KERNELS}
+        self._modules = {name: importlib.import_module(f"llama2_fast.engines.simd.{name}") for name in KERNELS}
         self._nodes = {name: _statements(_path(module)) for name, module in self._modules.items()}
         self._text, self.symbols = build.compile_module()
         self._code = self._emit(self._text)
 
     def code_of(self, folder: Path) -> tuple[bytes, dict[str, str]]:
-        """Machine code of the kernels in a copy of `_simd`, and the symbols of its entries.
+        """Machine code of the kernels in a copy of `engines/simd`, and the symbols of its entries.
 
         Raises NotIncremental if the copy differs in more than bodies of kernels, operations and constants.
         """
-        if any(_differs(module, folder) for module in _makers()):
+        if any(_differs(module, folder / "compiler") for module in _makers()):
             raise NotIncremental("how code is made has changed")
-        others = [name for name in KERNELS if _differs(self._modules[name], folder)]
+        others = [name for name in KERNELS if _differs(self._modules[name], (folder / _place(name)).parent)]
         changed = [
-            (name, node) for name in others for node in _changes(self._nodes[name], _statements(folder / f"{name}.py"))
+            (name, node) for name in others for node in _changes(self._nodes[name], _statements(folder / _place(name)))
         ]
         if not changed:
             return self._code, self.symbols
@@ -75,7 +78,7 @@ class Engine:
 
     def _emit(self, text: str) -> bytes:
         """Code for this processor, which is not optimized."""
-        from llama2_fast._simd.target import processor
+        from llama2_fast.engines.simd.compiler.target import processor
 
         name, features = processor()
         machine = self._llvm.Target.from_default_triple().create_target_machine(
@@ -149,12 +152,17 @@ class Engine:
 
 def _makers() -> Iterator[ModuleType]:
     """The modules that turn kernels into code, and that decide for which processor."""
-    return (importlib.import_module(f"llama2_fast._simd.{name}") for name in ("build", "jit", "target"))
+    return (importlib.import_module(f"llama2_fast.engines.simd.compiler.{name}") for name in ("build", "jit", "target"))
 
 
 def _differs(module: ModuleType, folder: Path) -> bool:
     """Is the text of a module another one in a folder?"""
     return (folder / _path(module).name).read_bytes() != _path(module).read_bytes()
+
+
+def _place(name: str) -> Path:
+    """The file of a module, below the folder of the engine."""
+    return Path(*name.split(".")).with_suffix(".py")
 
 
 def _path(module: ModuleType) -> Path:

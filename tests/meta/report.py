@@ -1,7 +1,7 @@
 """A table of the planted bugs, in Markdown: python tests/meta/report.py > table.md
 
 Which test caught which bug, and after how many examples: those written beside the test, then those that hypothesis
-draws (- for a test that takes none). Words behind the command choose modules: python tests/meta/report.py kernels _simd
+draws (- for a test that takes none). Words behind the command choose modules: python tests/meta/report.py kernels simd
 """
 
 import sys

@@ -27,9 +27,12 @@ from fuzz.arithmetic import ARITHMETICS, Single, round32, run
 from fuzz.judge import assert_within
 from fuzz.strategies import seeds
 from fuzz.tightness import DERIVATIONS, BrokenBoundError, Row, Trial, as_ball, main, mutated
-from llama2_fast._bounds import bounded as bounded_module
-from llama2_fast._bounds import closed as closed_module
-from llama2_fast._bounds.bounded import (
+from llama2_fast.conformance import closed as closed_module
+from llama2_fast.conformance.closed import Ball, ClosedKernels
+from llama2_fast.conformance.compare import compare
+from llama2_ref import bounded as bounded_module
+from llama2_ref import kernels as ref
+from llama2_ref.bounded import (
     ETA,
     EXP_ABS,
     EXP_REL,
@@ -41,9 +44,6 @@ from llama2_fast._bounds.bounded import (
     U,
     bounding,
 )
-from llama2_fast._bounds.closed import Ball, ClosedKernels
-from llama2_fast._bounds.compare import compare
-from llama2_ref import kernels as ref
 
 f32 = np.float32
 UNIT, SMALLEST = Fraction(U), Fraction(ETA)

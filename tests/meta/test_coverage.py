@@ -14,13 +14,13 @@ SRC = Path(llama2_ref.__file__).parents[1]
 PROGRAM = Path(__file__).parents[1] / "fuzz" / "coverage.py"
 
 LOST = {  # no input to begin from shows these: some change of it must
-    "group size 0": ("checkpoint", "_format.py", "header.group_size < 1 or rows * cols", "rows * cols"),
-    "bytes behind the end": ("checkpoint", "_format.py", "header.file_bytes() != file_bytes", "False"),
+    "group size 0": ("checkpoint", "formats/llama2c_header.py", "header.group_size < 1 or rows * cols", "rows * cols"),
+    "bytes behind the end": ("checkpoint", "formats/llama2c_header.py", "header.file_bytes() != file_bytes", "False"),
     "a token that is cut": ("tokenizer", "tokenizer.py", "if length > left:", "if False:"),
     "no length at all": ("tokenizer", "tokenizer.py", "if len(data) < 4:", "if False:"),
-    "a tensor behind the end": ("gguf", "_gguf_container.py", "if offset + size > len(data):", "if False:"),
-    "tensors that overlap": ("safetensors", "_safetensors.py", "if first != end:", "if first > end:"),
-    "a type that no model has": ("folder", "_layout.py", "if info.kind not in FLOATS:", "if False:"),
+    "a tensor behind the end": ("gguf", "formats/gguf_container.py", "if offset + size > len(data):", "if False:"),
+    "tensors that overlap": ("safetensors", "formats/safetensors.py", "if first != end:", "if first > end:"),
+    "a type that no model has": ("folder", "formats/tensor_table.py", "if info.kind not in FLOATS:", "if False:"),
 }
 
 

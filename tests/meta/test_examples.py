@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fuzz.judge import assert_within
-from llama2_fast._bounds.bounded import BoundedKernels
+from llama2_ref.bounded import BoundedKernels
 
 ROOT = Path(__file__).parents[2]
 C_LIBRARY, TORCH = ROOT / "examples" / "c_library.py", ROOT / "examples" / "torch_kernels.py"

@@ -16,12 +16,12 @@ from fuzz.arithmetic import round32
 from fuzz.judge import assert_close, assert_taps_within, assert_within
 from fuzz.strategies import seeds
 from fuzz.topp import topp_accept
-from llama2_fast._bounds.bounded import ETA, SLACK, Bounded, BoundedKernels
-from llama2_fast._bounds.closed import Ball, ClosedKernels
-from llama2_fast._bounds.compare import compare
-from llama2_fast._bounds.taps import compare_taps
+from llama2_fast.conformance.closed import Ball, ClosedKernels
+from llama2_fast.conformance.compare import compare
+from llama2_fast.conformance.taps import compare_taps
+from llama2_ref.bounded import ETA, SLACK, Bounded, BoundedKernels
 from llama2_ref.quantize import quantize_weights
-from models import random_twins
+from support.models import random_twins
 
 f32, f64 = np.float32, np.float64
 

@@ -79,8 +79,8 @@ def run(out, *words):
 
 def test_a_mistake_is_caught_and_what_changes_nothing_survives(tmp_path):
     """From end to end, with the tests of one small module."""
-    run(tmp_path, "--trace", str(MUTATE.parents[1] / "unit" / "test_threads.py"))
-    found = mutants((SOURCE / "_threads.py").read_bytes(), "_threads.py")
+    run(tmp_path, "--trace", str(MUTATE.parents[1] / "unit" / "engines" / "test_threads.py"))
+    found = mutants((SOURCE / "engines" / "threads.py").read_bytes(), "engines/threads.py")
     wrong = next(each for each in found if each.old == "length // smallest" and "/" in each.new)
     worse = next(each for each in found if (each.old, each.new) == ("i + 1", "(i - 1)"))
     same = next(each for each in found if each.old == "self._process = os.getpid()")  # set again before it is used
@@ -93,7 +93,7 @@ def test_a_mistake_is_caught_and_what_changes_nothing_survives(tmp_path):
         same.id: "survived",
     }
     assert "test_threads.py::test_work_is_cut" in outcomes[worse.id]["by"]
-    report = run(tmp_path, "--report", "--module", "_threads.py").stdout.decode()
+    report = run(tmp_path, "--report", "--module", "engines/threads.py").stdout.decode()
     assert "66.7%" in report
     assert same.id in report
     assert worse.id not in report
@@ -126,5 +126,5 @@ def test_lists_of_tests_are_of_modules_and_files_that_exist():
             file, _, name = test.partition("::")
             text = (MUTATE.parents[1] / file).read_text()
             assert f"def {name.partition('[')[0]}" in text
-    first = mutants((SOURCE / "_simd" / "step.py").read_bytes(), "_simd/step.py")[0]
+    first = mutants((SOURCE / "engines/simd/kernels/step.py").read_bytes(), "engines/simd/kernels/step.py")[0]
     assert "fuzz/test_simd.py" in mutate.suite_of(first).tests[0]

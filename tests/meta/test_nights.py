@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from commands import WRONG_ADD
+from support.commands import WRONG_ADD
 
 ROOT = Path(__file__).parents[2]
 

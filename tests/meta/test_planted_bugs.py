@@ -15,7 +15,7 @@ from meta.bugs import BUGS
 from meta.planting import SOURCE, Bug, Server, runs_here
 
 pytestmark = pytest.mark.skipif(not runs_here(), reason="needs fork")
-SIMD = Path(llama2_fast.__file__).parent / "_simd"
+SIMD = Path(llama2_fast.__file__).parent / "engines" / "simd"
 RE_EXPORTS = {"__init__", "chat", "cli", "config", "errors", "generate"}  # no logic of their own
 
 
@@ -57,4 +57,4 @@ def test_every_module_with_logic_has_bugs() -> None:
     planted = {bug.file for bug in BUGS}
     modules = {path.relative_to(SOURCE).as_posix() for path in (SOURCE / "llama2_fast").rglob("*.py")}
     empty = {name for name in modules if Path(name).stem in RE_EXPORTS and Path(name).parent.name != "_simd"}
-    assert modules - planted - empty - {"llama2_fast/_simd/__init__.py"} == set()
+    assert modules - planted - empty - {"llama2_fast/engines/simd/__init__.py"} == set()

@@ -10,7 +10,7 @@ import pytest
 
 import llama2_ref
 from fuzz import reproduce, test_checkpoint, test_sampler, test_tokenizer
-from models import random_twins, vocabulary
+from support.models import random_twins, vocabulary
 
 ROOT = Path(__file__).parents[2]
 

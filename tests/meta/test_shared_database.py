@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import WRONG_ADD
+from support.commands import WRONG_ADD
 
 redis = pytest.importorskip("redis", reason="the redis package is not installed (extra dev)")
 

@@ -26,7 +26,7 @@ from fuzz.test_kernels import attentions
 from fuzz.test_quantize import groups, integers, near_ties, products
 from fuzz.test_sampler import coins, distributions, grid_distributions, topps
 from fuzz.test_transformer import runs
-from models import KINDS, random_matrix
+from support.models import KINDS, random_matrix
 
 # Examples: three times as many as a test has by default. hypothesis also draws constants of the modules that are
 # imported, so that others come each time that one changes: what is rare must be looked for among more.

@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 
 import llama2_fast
-import llama2_fast._decode
-import llama2_fast._huggingface
+import llama2_fast.matrices.dtypes
+import llama2_fast.matrices.huggingface
 import llama2_ref
-import llama2_ref._decode
+import llama2_ref.formats.dtypes
 from fuzz.judge import assert_taps_within, assert_within
-from llama2_fast._bounds.bounded import TABLE_REL, Bounded, BoundedKernels, U
 from llama2_ref import Config
-from llama2_ref._huggingface import read_folder, write_folder
-from llama2_ref._layout import interleaved
-from llama2_ref._model_file import open_model
+from llama2_ref.bounded import TABLE_REL, Bounded, BoundedKernels, U
 from llama2_ref.config import RopeScaling
-from models import random_twins
+from llama2_ref.formats.huggingface import read_folder, write_folder
+from llama2_ref.formats.model_file import open_model
+from llama2_ref.formats.tensor_table import interleaved
+from support.models import random_twins
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra dev)")
 transformers = pytest.importorskip(
@@ -36,8 +36,8 @@ transformers = pytest.importorskip(
 )  # rope_parameters
 modeling = pytest.importorskip("transformers.models.llama.modeling_llama")
 
-DECODE = llama2_ref._decode.decode, llama2_fast._decode.decode
-WRITE = {llama2_ref: write_folder, llama2_fast: llama2_fast._huggingface.write_folder}
+DECODE = llama2_ref.formats.dtypes.decode, llama2_fast.matrices.dtypes.decode
+WRITE = {llama2_ref: write_folder, llama2_fast: llama2_fast.matrices.huggingface.write_folder}
 SCALINGS = {
     "none": None,
     "linear": RopeScaling("linear", 2.5),
@@ -109,7 +109,8 @@ def random_model(config: Config, tied: bool, seed: int = 0) -> Any:
 
 def read(folder: Path) -> tuple[Any, Any]:
     """What the two packages read of a folder."""
-    return read_folder(folder, llama2_ref._decode.decode), read_folder(folder, llama2_fast._decode.decode)
+    decode = llama2_ref.formats.dtypes.decode, llama2_fast.matrices.dtypes.decode
+    return read_folder(folder, decode[0]), read_folder(folder, decode[1])
 
 
 def angle_error(config: Config) -> np.ndarray:

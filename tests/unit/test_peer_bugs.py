@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from models import vocabulary, write_model
+from support.models import vocabulary, write_model
 
 BYTES = [b"<unk>", b"\n<s>\n", b"\n</s>\n", *(b"<0x%02X>" % byte for byte in range(256))]
 

@@ -4,7 +4,7 @@ import pytest
 
 import llama2_ref
 from llama2_ref.tokenizer import Roles
-from models import vocabulary
+from support.models import vocabulary
 
 TOKENS, SCORES = vocabulary(300)
 A, SPACE = 260, 259
@@ -85,7 +85,7 @@ def test_fewest_is_a_lower_bound(llama2):
 
 
 def test_an_empty_prompt_needs_a_token_to_begin_with(llama2, tmp_path):
-    from models import write_model
+    from support.models import write_model
 
     write_model(tmp_path, llama2.Config(8, 12, 1, 2, 1, 300, 16))
     transformer = llama2.load(tmp_path / "model.bin").transformer
@@ -99,7 +99,7 @@ def test_an_empty_prompt_needs_a_token_to_begin_with(llama2, tmp_path):
 
 def test_stop_tokens_are_the_tokenizer_s(llama2, tmp_path):
     """BOS ends no text where the file does not say so."""
-    from models import write_model
+    from support.models import write_model
 
     write_model(tmp_path, llama2.Config(8, 12, 1, 2, 1, 300, 16))
     transformer = llama2.load(tmp_path / "model.bin").transformer

@@ -13,8 +13,8 @@ import pytest
 import llama2_fast
 import llama2_ref
 from fuzz.judge import assert_close, assert_taps_within
-from llama2_fast._bounds.closed import ClosedKernels
-from models import random_twins, write_model
+from llama2_fast.conformance.closed import ClosedKernels
+from support.models import random_twins, write_model
 
 CONFIG = llama2_ref.Config(24, 40, 2, 6, 3, 50, 16)
 TWINS = random_twins(CONFIG, seed=3)
@@ -226,7 +226,7 @@ def test_the_reference_names_a_bad_number_of_an_array():
 
 
 def test_an_error_in_a_thread_comes_through():
-    from llama2_fast._threads import Team
+    from llama2_fast.engines.threads import Team
 
     done = []
     team = Team(3)

@@ -1,0 +1,1 @@
+"""What runs a forward pass: numpy, or compiled SIMD code."""

@@ -1,0 +1,1 @@
+"""From kernels to machine code that is kept on disk. numba is imported only to compile."""

@@ -1,0 +1,1 @@
+"""The compiled kernels, written in a small language of SIMD vectors."""

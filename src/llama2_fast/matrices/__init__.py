@@ -1,0 +1,1 @@
+"""The array half of reading and writing model files."""

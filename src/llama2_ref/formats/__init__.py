@@ -1,0 +1,1 @@
+"""Model files of every program, read and written."""

@@ -1,0 +1,295 @@
+"""Read the model in a GGUF file of the architecture "llama", as llama.cpp's converters write them.
+
+Its q and k are for interleaved pairs already, as here. `gguf_container` says what the bytes mean.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import isclose, isfinite
+from typing import Any
+
+from ..config import Config, RopeScaling
+from ..errors import CheckpointError, ConfigError, MissingExtraError
+from ..support.extras import import_extra
+from ..weights import Expanding, Weights
+from .dtypes import KINDS as DECODED
+from .gguf_container import Container, Tensor, is_whole, read_container, shown
+from .llama2c import FilePath
+from .model_file import Decode, ModelFile
+
+NAMES = {
+    "wq": "attn_q", "wk": "attn_k", "wv": "attn_v", "wo": "attn_output", "w1": "ffn_gate", "w2": "ffn_down",
+    "w3": "ffn_up",
+}  # fmt: skip
+NORMS = {"rms_att_weight": "attn_norm", "rms_ffn_weight": "ffn_norm"}
+EMBEDDING, LAST_NORM, CLASSIFIER, DIVISORS = "token_embd", "output_norm", "output", "rope_freqs"
+FLOATS = ("F32", "F16", "BF16")  # what norms may be
+CHUNK = 2**20  # numbers that are converted at a time
+FLOAT32_DIVISORS = 2**-16  # how far divisors err that were computed in float32, in several steps
+INT8_MOST = 2.0**22  # so that the scale is a float16 number
+LLAMA3_CONTEXTS = (8192, *(2**k for k in range(10, 18)))  # that may be meant by divisors of frequencies
+
+
+def read_file(path: FilePath, decode: Decode) -> ModelFile:
+    """The model in a GGUF file of architecture "llama".
+
+    `decode(kind, data, rows, cols)` makes matrices of bytes. Kinds that it does not know are dequantized by the gguf
+    package, and become int8 in groups of 32 (Q8_0); `notes` tell of it.
+
+    Raises CheckpointError if the file is missing, damaged, or is of another model, and MissingExtraError without the
+    gguf package where that is needed.
+    """
+    container = read_container(path)
+    try:
+        config = _config(container)
+        weights = _weights(container, config, partial(_matrix, decode=decode))
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{path}: {error}") from None
+    template = container.metadata.get("tokenizer.chat_template")
+    return ModelFile(
+        config,
+        weights,
+        f"GGUF version {container.version}, {', '.join(sorted(_kinds(container)))}",
+        tokenizer=partial(_tokenizer, path, container.metadata, config.vocab_size),
+        chat_template=template if isinstance(template, str) else None,
+        notes=_notes(container),
+    )
+
+
+def _tokenizer(path: FilePath, metadata: dict[str, Any], vocab_size: int) -> Any:
+    from ..tokenizers.read import from_gguf
+
+    return from_gguf(metadata, vocab_size)
+
+
+def _kinds(container: Container) -> set[str]:
+    """Kinds of the matrices."""
+    return {tensor.kind for tensor in container.tensors.values() if len(tensor.shape) == 2}
+
+
+def _notes(container: Container) -> tuple[str, ...]:
+    foreign = sorted(_kinds(container) - {*DECODED})
+    return (f"{', '.join(foreign)} weights have become int8, in groups of 32",) if foreign else ()
+
+
+def _config(container: Container) -> Config:
+    """The sizes that a file tells. Raises CheckpointError or ConfigError if they are missing, or of another model."""
+    get = _Metadata(container.metadata)
+    architecture = get.metadata.get("general.architecture")
+    if architecture != "llama":
+        raise CheckpointError(f"general.architecture must be 'llama' (got {shown(architecture)})")
+    n_heads = get.size("attention.head_count")
+    config = Config(
+        get.size("embedding_length"),
+        get.size("feed_forward_length"),
+        get.size("block_count"),
+        n_heads,
+        get.size("attention.head_count_kv", n_heads),
+        _shape(container, EMBEDDING)[0],
+        get.size("context_length"),
+        get.number("attention.layer_norm_rms_epsilon"),
+        get.number("rope.freq_base", 10000.0),
+        get.size("attention.key_length", 0),
+    )
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if (size := get.size(key, config.head_size)) != config.head_size:
+            raise CheckpointError(f"llama.{key} must be the size of a head, {config.head_size} (got {size})")
+    if experts := get.size("expert_count", 0):
+        raise CheckpointError(f"models of experts are not supported (llama.expert_count is {experts})")
+    return replace(config, rope_scaling=_scaling(get) or _scaling_of_divisors(container, config))
+
+
+class _Metadata:
+    """Entries of the architecture, checked."""
+
+    def __init__(self, metadata: dict[str, Any]) -> None:
+        self.metadata = metadata
+
+    def get(self, key: str, default: Any) -> Any:
+        value = self.metadata.get(f"llama.{key}", default)
+        if value is None:
+            raise CheckpointError(f"metadata must have llama.{key} (there is none): this is no whole model")
+        return value
+
+    def size(self, key: str, default: int | None = None) -> int:
+        """A whole number. Where a layer each has one, they must be the same."""
+        value = self.get(key, default)
+        if isinstance(value, list) and value and all(one == value[0] for one in value):
+            value = value[0]
+        if not is_whole(value):
+            raise CheckpointError(f"llama.{key} must be one whole number (got {shown(value)})")
+        return int(value)
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A number as it was meant: the shortest one that is the float32 number of the file."""
+        value = self.get(key, default)
+        if not isinstance(value, float):
+            raise CheckpointError(f"llama.{key} must be a number (got {shown(value)})")
+        return _shortest(value)
+
+
+def _shortest(value: float) -> float:
+    """The shortest decimal number that is the same float32 number: 1e-5, where a file can only say 9.99999975e-06."""
+    if not isfinite(value):
+        return value
+    texts = (float(f"{value:.{digits}g}") for digits in range(1, 10))
+    return next((near for near in texts if float32_bytes(near) == float32_bytes(value)), value)
+
+
+def float32_bytes(value: float) -> bytes:
+    """The bytes of a float32 number, or of a float64 one beyond its range."""
+    try:
+        return struct.pack("<f", value)
+    except OverflowError:
+        return struct.pack("<d", value)
+
+
+def _scaling(get: _Metadata) -> RopeScaling | None:
+    """The scaling of RoPE that the metadata tells."""
+    kind = get.get("rope.scaling.type", "linear" if "llama.rope.scaling.factor" in get.metadata else "none")
+    if kind == "none":
+        old = get.number("rope.scale_linear", 1.0)
+        return RopeScaling("linear", old) if old != 1 else None
+    if kind != "linear":
+        raise CheckpointError(f"llama.rope.scaling.type must be 'none' or 'linear' (got {shown(kind)})")
+    factor = get.number("rope.scaling.factor", 1.0)
+    return RopeScaling("linear", factor) if factor not in (0, 1) else None
+
+
+def _scaling_of_divisors(container: Container, config: Config) -> RopeScaling | None:
+    """The scaling of Llama 3, of which a file only tells by what each pair's frequency is divided.
+
+    Raises CheckpointError if no context gives these divisors.
+    """
+    name, pairs = f"{DIVISORS}.weight", config.head_size // 2
+    if name not in container.tensors:
+        return None
+    kind, shape, data = container.tensors[name]
+    if kind != "F32" or shape != (pairs,):
+        raise CheckpointError(f"{name} must be ({pairs},) F32 (got {shape} {kind})")
+    divisors = struct.unpack(f"<{pairs}f", data)
+    if all(divisor == 1 for divisor in divisors):
+        return None
+    factor = _shortest(max(divisors))
+    original = container.metadata.get("llama.rope.scaling.original_context_length")
+    for length in (original, *LLAMA3_CONTEXTS) if is_whole(original) else LLAMA3_CONTEXTS:
+        scaling = RopeScaling("llama3", factor, original_seq_len=length)
+        frequencies = [config.rope_theta ** (-2 * i / config.head_size) for i in range(pairs)]
+        wanted = [frequency / scaling.scale(frequency) for frequency in frequencies]
+        if all(isclose(a, b, rel_tol=FLOAT32_DIVISORS) for a, b in zip(divisors, wanted, strict=True)):
+            return scaling
+    raise CheckpointError(f"{name} must be the scaling of Llama 3 (these are other divisors, up to {factor:g})")
+
+
+def _shape(container: Container, name: str) -> tuple[int, int]:
+    """Rows and columns of a matrix that must be there."""
+    tensor = container.tensors.get(f"{name}.weight")
+    if tensor is None or len(tensor.shape) != 2:
+        got = "there is none" if tensor is None else f"got shape {tensor.shape}"
+        raise CheckpointError(f"{name}.weight must be a matrix in the file ({got})")
+    return tensor.shape[0], tensor.shape[1]
+
+
+def _weights(container: Container, config: Config, matrix: Callable[[str, Tensor], Any]) -> Weights:
+    """All tensors, after their names and shapes are those of the config."""
+    if config.n_layers > len(container.tensors):  # before anything is made of so many
+        got = f"got {config.n_layers}, and {len(container.tensors)} tensors"
+        raise CheckpointError(f"llama.block_count must be that of the tensors ({got})")
+    shapes = shapes_of(config)
+    _check_names(container, shapes)
+    tensors = {name: container.tensors[name] for name in shapes if name in container.tensors}
+    layers = range(config.n_layers)
+    fields: dict[str, Any] = {
+        field: [matrix(one := f"blk.{layer}.{name}.weight", tensors[one]) for layer in layers]
+        for field, name in NAMES.items()
+    }
+    for field, name in NORMS.items():
+        fields[field] = _norms([tensors[f"blk.{layer}.{name}.weight"] for layer in layers], matrix)
+    table, last = f"{EMBEDDING}.weight", f"{CLASSIFIER}.weight"
+    fields["token_embedding_table"] = matrix(table, tensors[table])
+    fields["rms_final_weight"] = _norms([tensors[f"{LAST_NORM}.weight"]], matrix)[0]
+    fields["wcls"] = matrix(last, tensors[last]) if last in tensors else fields["token_embedding_table"]
+    return Weights(**fields)
+
+
+def shapes_of(config: Config) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor that a model of these sizes may have, in the order of llama.cpp's own files."""
+    c = config
+    shapes: dict[str, tuple[int, ...]] = {f"{EMBEDDING}.weight": (c.vocab_size, c.dim)}
+    of_layer = {
+        "attn_norm": (c.dim,), "ffn_down": (c.dim, c.hidden_dim), "ffn_gate": (c.hidden_dim, c.dim),
+        "ffn_up": (c.hidden_dim, c.dim), "ffn_norm": (c.dim,), "attn_k": (c.kv_dim, c.dim),
+        "attn_output": (c.dim, c.q_dim), "attn_q": (c.q_dim, c.dim), "attn_v": (c.kv_dim, c.dim),
+    }  # fmt: skip
+    for layer in range(c.n_layers):
+        shapes |= {f"blk.{layer}.{name}.weight": shape for name, shape in of_layer.items()}
+    return shapes | {f"{LAST_NORM}.weight": (c.dim,), f"{CLASSIFIER}.weight": (c.vocab_size, c.dim)}
+
+
+def _check_names(container: Container, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise CheckpointError if a tensor is missing, of another shape, or of another model than this one."""
+    for name, shape in shapes.items():
+        if name in container.tensors:
+            if container.tensors[name].shape != shape:
+                got = container.tensors[name].shape
+                raise CheckpointError(f"{name} must have the shape {shape} that the metadata says (got {got})")
+        elif name != f"{CLASSIFIER}.weight":
+            raise CheckpointError(f"{name} must be in the file (it is missing)")
+    for name in container.tensors:
+        if name not in shapes and name != f"{DIVISORS}.weight":
+            raise CheckpointError(f"tensor {shown(name)} belongs to no Llama model: models like this are not supported")
+
+
+def _norms(tensors: list[Tensor], matrix: Callable[[str, Tensor], Any]) -> Any:
+    """The rows of some norms as one float32 matrix."""
+    rows = b"".join(_floats(tensor) for tensor in tensors)
+    shape = len(tensors), tensors[0].shape[0]
+    return matrix("norms", Tensor("F32", shape, memoryview(rows)))
+
+
+def _floats(tensor: Tensor) -> bytes:
+    """A norm as float32 numbers."""
+    if tensor.kind not in FLOATS:
+        raise CheckpointError(f"norms must be F32, F16 or BF16 (got {tensor.kind})")
+    return bytes(tensor.data) if tensor.kind == "F32" else Expanding(tensor.data, tensor.kind)[:].tobytes()
+
+
+def _matrix(name: str, tensor: Tensor, decode: Decode) -> Any:
+    rows, cols = tensor.shape
+    if tensor.kind in DECODED:
+        return decode(tensor.kind, tensor.data, rows, cols)
+    return decode("Q8_0", _to_int8(name, tensor), rows, cols)
+
+
+def _to_int8(name: str, tensor: Tensor) -> memoryview:
+    """A matrix of a kind that only the gguf package knows, as Q8_0, some rows at a time."""
+    np, gguf = import_gguf(f"reading {tensor.kind} numbers")
+    rows, cols = tensor.shape
+    kind = getattr(gguf.GGMLQuantizationType, tensor.kind, tensor.kind)
+    data = np.frombuffer(tensor.data, np.uint8).reshape(rows, -1)
+    if cols % 32:
+        raise CheckpointError(f"rows of {name} must be blocks of 32 to become int8 (got {cols}, {tensor.kind})")
+    found = np.empty((rows, cols // 32 * 34), np.uint8)
+    step = max(1, CHUNK // cols)
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        try:
+            with np.errstate(all="ignore"):
+                numbers = gguf.dequantize(data[part], kind)
+        except (NotImplementedError, AttributeError):  # the latter from versions that do not know the name
+            raise CheckpointError(
+                f"{name} must be of a kind that the gguf package can read (got {tensor.kind})"
+            ) from None
+        if not np.abs(numbers).max() < INT8_MOST:  # nor NaN
+            raise CheckpointError(f"{name} must hold finite numbers below {INT8_MOST:g} (it is damaged)")
+        found[part] = gguf.quantize(numbers, gguf.GGMLQuantizationType.Q8_0)
+    return memoryview(found.reshape(-1))
+
+
+def import_gguf(purpose: str) -> tuple[Any, Any]:
+    """numpy, and the gguf package. Raises MissingExtraError without them."""
+    return import_extra("numpy", "gguf", purpose), import_extra("gguf", "gguf", purpose)

@@ -1,0 +1,1 @@
+"""From a prompt to text: streams, batches, chat, stop strings, perplexity."""
