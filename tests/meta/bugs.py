@@ -1034,6 +1034,7 @@ TOKENIZERS_OF_MODELS = of(
 
 STOP, SAMPLES = "fuzz/test_stop.py::", "unit/test_sampler.py::"
 SESSION, PERPLEXITY = "unit/formats/test_session.py::", "unit/generation/test_perplexity.py::"
+ANY_END = SAMPLES + "test_samples_end_in_any_order_and_round[{}]"
 TURNS_OF = "unit/generation/test_turns.py::"
 NEXT_TURN = TURNS_OF + "test_the_next_turn_finds_what_it_would_anew[{}]"
 FILTERED = SAMPLER + "test_samplers_draw_accepted_tokens_whatever_is_filtered"
@@ -1101,6 +1102,16 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {"return not self.over and self._cache": "return self._cache"}),
     ("each sample has a pass of its own", SAMPLES + "test_a_prompt_is_read_once_and_passes_are_shared[reference]",
      {"if each.waits}": "if each is sample}"}),
+    ("logits go to the samples in turn, also where one has ended", ANY_END.format("numpy-in turns"),
+     {"dict(zip(waiting, self.transformer.forward_batch(list(waiting.values())), strict=True))":
+      "dict(enumerate(self.transformer.forward_batch(list(waiting.values()))))"}),
+    ("all end with the first", ANY_END.format("numpy-in turns"),
+     {"                sample.go_on()\n":
+      "                sample.go_on()\n        if any(sample.over for sample in self.samples):\n"
+      "            for sample in self.samples:\n                sample.over = True\n"}),
+    ("what was made before a sample ended is lost", ANY_END.format("numpy-the last first"),
+     {"        self.over = piece is None\n":
+      "        self.over = piece is None\n        if self.over:\n            self._made.clear()\n"}),
 ) + of(
     "llama2_fast/transformer.py",
     ("a copied cache is the same one", SAMPLES + "test_a_copied_cache_is_independent[numpy-15]",

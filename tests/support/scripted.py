@@ -1,7 +1,14 @@
-"""A transformer that works as always and says what a test has planned, for texts that must end in a certain way."""
+"""Models that say what a test has planned, for texts that must end in a certain way."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+import llama2_fast
+import llama2_ref
+from support.models import vocabulary, write_tokenizer
 
 NEXT = -1
 
@@ -74,3 +81,34 @@ class ScriptedTransformer:
         said = logits * 0 if hasattr(logits, "shape") else [0.0] * len(logits)
         said[self.plan.get(end, self.other)] = 1
         return said
+
+
+def write_chains(folder: Path, chains: Sequence[str], seq_len: int = 64) -> Path:
+    """A model whose text is one of some, each as likely as the others: a chain of letters, a token each.
+
+    A chain ends the text, or repeats itself for ever where it ends with "*". No letter may be in two chains, or twice,
+    nor in a prompt.
+    """
+    letters = [letter for chain in chains for letter in chain.removesuffix("*")]
+    tokens, scores = vocabulary(259)
+    first, tokens = len(tokens), [*tokens, *(letter.encode() for letter in letters)]
+    token_of = {letter: first + i for i, letter in enumerate(letters)}
+    dim = 2 * ((len(letters) + 2) // 2)
+    embeddings, classifier = np.zeros((2, len(tokens), dim), np.float32)
+    embeddings[:first, 0] = 1
+    for state, letter in enumerate(letters, 1):
+        embeddings[token_of[letter], state] = 1
+    for chain in chains:
+        said = [token_of[letter] for letter in chain.removesuffix("*")]
+        following = [*said, said[0] if chain.endswith("*") else llama2_ref.tokenizer.EOS]
+        for state, token in zip([0, *(token - first + 1 for token in said)], following, strict=True):
+            classifier[token, state] = 1
+    square, ones = [np.zeros((dim, dim), np.float32)], np.ones((1, dim), np.float32)
+    tall, wide = [np.zeros((2, dim), np.float32)], [np.zeros((dim, 2), np.float32)]
+    weights = llama2_fast.Weights(
+        embeddings, ones, square, square, square, square, ones, tall, wide, tall, ones[0], 1000 * classifier
+    )
+    config = llama2_ref.Config(dim, 2, 1, 1, 1, len(tokens), seq_len)
+    llama2_fast.write_checkpoint(folder / "model.bin", config, weights)
+    write_tokenizer(folder / "tokenizer.bin", tokens, [*scores, *[-1.0] * len(letters)])
+    return folder / "model.bin"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import re
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import llama2_ref
 from llama2_ref.cli.main import main
 from support.commands import write_scripted
 from support.models import write_model
+from support.scripted import write_chains
 
 CONFIG = llama2_ref.Config(dim=16, hidden_dim=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=64)
 Ask = Callable[..., tuple[int, str, str]]
@@ -275,6 +277,48 @@ def test_a_sample_that_has_stopped_is_not_read_on(load: Callable[..., Any], mode
     assert all(list(stream) for stream in streams)
     assert streams[0].passes < streams[1].passes
     assert sum(batches) == sum(stream.passes for stream in streams)
+
+
+# At once; after one round, or three; by a stop string; never, but for its steps.
+CHAINS = ["", "a", "bcd", "efghi", "xy*"]
+HOW = {"steps": 12, "topp": 1.0, "stop": "gh", "logprobs": 2}
+
+
+@pytest.mark.parametrize("order", ["whole texts", "the last first", "in turns", "any", "one alone"])
+def test_samples_end_in_any_order_and_round(load: Callable[..., Any], tmp_path: Path, order: str) -> None:
+    """Each as it would alone: three texts that end in most of 125 ways, whichever of them is asked next."""
+    loaded = load(write_chains(tmp_path, CHAINS))
+    alone: dict[int, Any] = {}
+    for seed in range(400):
+        alone[seed] = loaded.generate("1", seed=seed, **HOW)
+        alone[seed].text = "".join(alone[seed])
+    assert {text.text for text in alone.values()} == {"1", "1a", "1bcd", "1ef", "1xyxyxyxyxy"}
+    groups = {tuple(alone[seed + i].text for i in range(3)): seed for seed in range(398)}
+    assert len(groups) > 90
+    for seed in groups.values():
+        streams = loaded.samples("1", 3, seed=seed, **HOW)
+        texts = ["", "", ""]
+        for i in asked(order, seed):
+            texts[i] += next(streams[i], "")
+        for i, stream in enumerate(streams):
+            if order == "one alone" and i != seed % 3:
+                continue
+            expected = alone[seed + i]
+            assert texts[i] == expected.text
+            assert (stream.tokens, stream.logprobs) == (expected.tokens, expected.logprobs)
+            assert (stream.generated, stream.passes) == (expected.generated, expected.passes)
+            assert next(stream, None) is None
+
+
+def asked(order: str, seed: int) -> list[int]:
+    """Which of three texts, of at most 20 pieces, are asked one after the other."""
+    orders = {"whole texts": [0, 1, 2], "the last first": [2, 1, 0], "one alone": [seed % 3]}
+    if order in orders:
+        return [i for i in orders[order] for _ in range(20)]
+    turns = [0, 1, 2] * 20
+    if order == "any":
+        random.Random(seed).shuffle(turns)
+    return turns
 
 
 @pytest.mark.parametrize("longer", [0, 1, 15, 40])
