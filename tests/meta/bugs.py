@@ -1204,7 +1204,49 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {"LOGITS // transformer.config.vocab_size": "LOGITS"}),
 )  # fmt: skip
 
+# --------------------------------------------------------------------------------------------------- inside the engines
+
+SIZES = "unit/engines/test_buffers.py::"
+PASS_BUFFERS = SIZES + "test_buffers_of_a_pass_hold_what_it_takes"
+
+INSIDE_THE_ENGINES = of(
+    "llama2_fast/transformer.py",
+    ("a cache grows to twice what it was", SIZES + "test_a_cache_has_room_for_what_is_stored[numpy]",
+     {"min(2 * length, self._seq_len), width)":
+      "min(max(2 * self._rows.shape[2], 2), self._seq_len), width)"}),
+    ("a cache grows by what is asked for", SIZES + "test_a_cache_takes_no_more_than_twice_its_tokens[numpy]",
+     {"min(2 * length, self._seq_len), width)": "min(length, self._seq_len), width)"}),
+) + of(
+    "llama2_fast/engines/simd/engine.py",
+    ("a cache grows to twice what it was", SIZES + "test_a_cache_has_room_for_what_is_stored[simd]",
+     {"_padded(min(2 * length, self.config.seq_len))":
+      "_padded(min(max(2 * self.room[2], 1), self.config.seq_len))"}),
+    ("a cache begins with room for its context", SIZES + "test_a_cache_takes_no_more_than_twice_its_tokens[simd]",
+     {"_padded(min(2 * length, self.config.seq_len))": "_padded(self.config.seq_len)"}),
+    ("a cache that has grown is still where it was",
+     SIZES + "test_buffers_of_a_pass_hold_what_it_takes_in_copied_caches",
+     {"self._arrays, self.room = (keys, values), places":
+      "self._arrays, self.room = (keys, values), self.room if self.room[2] else places"}),
+    ("room is made for one sequence of several", SIZES + "test_buffers_of_a_batch_hold_what_it_takes",
+     {"max(cache.length + len(tokens) for _, tokens, cache, _ in pieces)":
+      "max(cache.length + len(tokens) for _, tokens, cache, _ in pieces[:1])"}),
+    ("threads have no rows of their own", PASS_BUFFERS + "[int8]", {"max(count, self._threads)": "count"}),
+    ("scores have no room for the query", PASS_BUFFERS + "[None]",
+     {"stride = 4 * (_padded(self._config.head_size) + _padded(self._positions)":
+      "stride = 4 * (_padded(self._positions)"}),
+    ("scores have room for one thread", PASS_BUFFERS + "[None]",
+     {"_aligned(self._threads * -(-stride // LINE) * LINE)": "_aligned(-(-stride // LINE) * LINE)"}),
+    ("buffers stay as they were first", PASS_BUFFERS + "[None]",
+     {"        if room <= self._room:\n": "        if self._room:\n"}),
+    ("room for vectors is that of the smallest matrix", PASS_BUFFERS + "[int8]",
+     {"quants = max(m.quant_bytes for": "quants = min(m.quant_bytes for"}),
+    ("only the last logits have a tap", PASS_BUFFERS + "[int4]",
+     {'(c.n_layers, "logits"): (wanted, c.vocab_size)}': '(c.n_layers, "logits"): (1, c.vocab_size)}'}),
+    needs="numba",
+)  # fmt: skip
+
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
     *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR, *FOLDERS,
+    *INSIDE_THE_ENGINES,
 ]  # fmt: skip

@@ -1,0 +1,162 @@
+"""What compiled code may touch in a pass, held to what has been allocated.
+
+Compiled code writes wherever the table of a pass leads: a buffer that is too small shows as other numbers somewhere, or
+not at all. `watch` lets a transformer check each pass before it runs: every address of the table must lie in an array
+that somebody holds, with room for all that the pass reads and writes there. The room is worked out here, from the sizes
+of the model and of the pass, and not by the code that allocates.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from llama2_fast.engines.simd import fields as f
+
+LANES, FLOAT = 16, 4
+FLOAT_BYTES = {f.FLOAT32: 4, f.FLOAT16: 2, f.BFLOAT16: 2}
+
+
+def watch(transformer: Any) -> list[int]:
+    """Check each pass of a transformer of the simd backend. Returns a list, to which each adds its number of tokens."""
+    job, passes = transformer._job, []
+    fill = job.fill
+
+    def checked(pieces: Any, taps: bool) -> Any:
+        buffers = fill(pieces, taps)
+        passes.append(Pass(transformer.config, job, [piece[2] for piece in pieces], buffers).check())
+        return buffers
+
+    job.fill = checked
+    return passes
+
+
+class Pass:
+    """The table of a pass, and the arrays to which it, the caches and the taps refer."""
+
+    def __init__(self, config: Any, job: Any, caches: list[Any], buffers: dict[Any, np.ndarray]) -> None:
+        self._config, self._table = config, job._table
+        self._count, self._team = self["COUNT"], self["TEAM"]
+        spans = {(array.ctypes.data, array.nbytes) for array in _arrays([job, caches, buffers], set())}
+        self._starts, self._sizes = np.array(sorted(spans), np.int64).T
+
+    def __getitem__(self, name: str) -> int:
+        return int(self._table[getattr(f, name) // 8])
+
+    def check(self) -> int:
+        """Assert that all is large enough. Returns the number of tokens."""
+        self._rows()
+        self._outputs()
+        self._caches()
+        self._matrices()
+        return self._count
+
+    def _room(self, what: str, address: int, size: int) -> None:
+        """Assert that there are so many bytes at an address."""
+        before = address - self._starts
+        left = int((self._sizes - before)[before >= 0].max(initial=0))
+        assert size == 0 or left >= size, f"{what} takes {size} bytes, and has {left}"
+
+    def _row_buffer(self, name: str, stride: str, rows: int, width: int) -> None:
+        step = self["STRIDE_" + stride]
+        assert step >= width, f"a row of {name} takes {width} bytes, and the next one begins after {step}"
+        self._room(name, self[name], (rows - 1) * step + width)
+
+    def _rows(self) -> None:
+        """Buffers with a row for each token; where there is one token, or one is wanted, a row for each thread."""
+        c, count, own = self._config, self._count, max(self._count, self._team)
+        dim, q, kv, hidden = (_vectors(n) * FLOAT for n in (c.dim, c.q_dim, c.kv_dim, c.hidden_dim))
+        for name, stride, rows, width in (
+            ("X", "D", count, dim), ("H", "D", own, dim), ("Y", "D", count, dim), ("Q", "Q", count, q),
+            ("ATT", "Q", count, q), ("K", "KV", count, kv), ("V", "KV", count, kv), ("GATE", "F", count, hidden),
+            ("UP", "F", count, hidden), ("TURNS", "TURNS", count, 2 * FLOAT * (c.head_size // 2)),
+        ):  # fmt: skip
+            self._row_buffer(name, stride, rows, width)
+        for groups, group, steps in self._groups():
+            quants = (groups - 1) * steps * 4 + _vectors(group)  # whole vectors are stored
+            self._row_buffer("QUANTS", "QUANTS", own, quants)
+            self._row_buffer("QUANT_SCALES", "GROUPS", own, groups * FLOAT)
+            self._row_buffer("QUANT_SUMS", "GROUPS", own, groups * FLOAT)
+        for name in ("TOKENS", "POSITIONS", "KEYS", "VALUES", "CAPACITIES", "ERRORS"):
+            self._room(name, self[name], 8 * count)
+        positions = max(self._integers("POSITIONS", count)) + 1
+        scores = FLOAT * (_vectors(c.head_size) + -(-positions // 32) * 32)  # two blocks of positions at a time
+        self._row_buffer("SCORES", "SCORES", self._team, scores)
+
+    def _outputs(self) -> None:
+        """Logits, and copies for taps."""
+        c, wanted = self._config, self["WANTED"]
+        self._room("WANTED_ROWS", self["WANTED_ROWS"], 8 * wanted)
+        assert all(0 <= row < self._count for row in self._integers("WANTED_ROWS", wanted))
+        if wanted:
+            self._row_buffer("LOGITS", "LOGITS", wanted, _vectors(c.vocab_size) * FLOAT)
+        if not self["TAPS"]:
+            return
+        widths = [c.dim, c.q_dim, c.kv_dim, c.kv_dim, c.q_dim, c.dim, c.dim, c.hidden_dim, c.dim] * c.n_layers
+        sizes = [self._count * width for width in widths] + [wanted * n for n in (c.dim, c.vocab_size) if wanted]
+        self._room("TAPS", self["TAPS"], 8 * len(sizes))
+        for number, (place, size) in enumerate(zip(self._integers("TAPS", len(sizes)), sizes, strict=True)):
+            self._room(f"tap {number}", place, size * FLOAT)
+
+    def _caches(self) -> None:
+        c, rows = self._config, [self._integers(name, self._count) for name in ("KEYS", "VALUES", "CAPACITIES")]
+        for position, keys, values, room in zip(self._integers("POSITIONS", self._count), *rows, strict=True):
+            assert room % LANES == 0, f"keys are kept in whole blocks (got {room})"
+            assert position < room, f"position {position} is behind the end of a cache of {room}"
+            heads = c.n_layers * c.n_kv_heads * room
+            self._room("keys", keys, heads * c.head_size * FLOAT)
+            self._room("values", values, heads * _vectors(c.head_size) * FLOAT)
+
+    def _matrices(self) -> None:
+        """Weights, scales and norms."""
+        c = self._config
+        self._room("NORMS", self["NORMS"], 2 * c.n_layers * self["STRIDE_D"] + _vectors(c.dim) * FLOAT)
+        self._room("FREQUENCIES", self["FREQUENCIES"], 8 * (c.head_size // 2))
+        for kind, rows, cols, weights, scales, groups, group, steps in self._descriptions():
+            if kind in FLOAT_BYTES:
+                self._room("weights", weights, rows * cols * FLOAT_BYTES[kind])
+                continue
+            blocks = -(-rows // LANES)
+            assert groups * group <= cols
+            assert steps * 4 >= group
+            assert steps % 2 == 0
+            self._room("weights", weights, blocks * groups * steps * (64 if kind == f.INT8 else 32))
+            self._room("scales", scales, blocks * groups * LANES * (2 if kind == f.INT4 else 4))
+
+    def _groups(self) -> set[tuple[int, int, int]]:
+        return {each[5:] for each in self._descriptions() if each[0] not in FLOAT_BYTES}
+
+    def _descriptions(self) -> list[tuple[int, ...]]:
+        count, size = 7 * self._config.n_layers + 2, f.MATRIX_SIZE
+        self._room("MATRICES", self["MATRICES"], count * size)
+        names = (f.KIND, f.ROWS, f.COLS, f.WEIGHTS, f.SCALES, f.GROUPS, f.GROUP, f.STEPS)
+        numbers = self._integers("MATRICES", count * size // 8)
+        return [tuple(numbers[(i * size + name) // 8] for name in names) for i in range(count)]
+
+    def _integers(self, name: str, count: int) -> list[int]:
+        """The numbers at an address of the table."""
+        return list((ctypes.c_int64 * count).from_address(self[name])) if count else []
+
+
+def _vectors(n: int) -> int:
+    return -(-n // LANES) * LANES
+
+
+def _arrays(item: Any, seen: set[int]) -> Iterator[np.ndarray]:
+    """All arrays to which something of ours refers."""
+    if id(item) in seen:
+        return
+    seen.add(id(item))
+    if isinstance(item, np.ndarray):
+        yield item
+    elif isinstance(item, memoryview):
+        yield np.frombuffer(item, np.uint8)
+    elif isinstance(item, dict):
+        for each in item.values():
+            yield from _arrays(each, seen)
+    elif isinstance(item, (list, tuple)):
+        for each in item:
+            yield from _arrays(each, seen)
+    elif type(item).__module__.startswith("llama2_fast"):
+        yield from _arrays(vars(item), seen)
