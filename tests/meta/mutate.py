@@ -448,6 +448,8 @@ def outcome_of(answer: dict[str, Any]) -> dict[str, Any]:
         return {"outcome": "timeout", "by": ""}
     if "error" in answer:
         return {"outcome": "killed", "by": "", "why": said[:200] if "status" in answer else said[-200:]}
+    if answer["skipped"]:
+        sys.exit(f"the tests of mutants must run on this machine (they skip: {answer['skipped']})")
     if answer["caught"]:
         return {"outcome": "killed", "by": answer["by"], "why": said}
     return {"outcome": "survived", "by": ""}

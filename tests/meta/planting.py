@@ -17,11 +17,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from meta.recompile import Engine, NotIncremental, avx2, choose_processor
 
@@ -79,6 +81,7 @@ class Outcome:
     seconds: float  # of the processor
     said: str  # how it failed, in a line
     by: str = ""  # which test
+    skipped: str = ""  # why no test ran at all: a package is missing, say. Such a bug counts as not planted
 
 
 def runs_here() -> bool:
@@ -90,10 +93,12 @@ def runs_here() -> bool:
 
 
 class Counting:
-    """A plugin of pytest: counts the inputs of a test, leaves out shrinking, and remembers how it failed."""
+    """A plugin of pytest: counts the inputs of a test, leaves out shrinking, and remembers how it failed or skipped."""
 
     def __init__(self, most: int | None) -> None:
         self.examples, self.failed, self.ran, self.said, self.by, self._most = 0, False, 0, "", "", most
+        self.skipped = ""  # the first reason
+        self.skipped_files: set[Path] = set()  # those that skip as a whole
 
     def pytest_sessionstart(self) -> None:
         import hypothesis
@@ -125,12 +130,23 @@ class Counting:
         counted.__signature__ = inspect.signature(test)  # type: ignore[attr-defined] # inputs depend on it
         return counted
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: Any) -> Iterator[None]:
+        report: Any = yield
+        if report.skipped:
+            self.skipped = self.skipped or _line(report.longrepr[2]).removeprefix("Skipped: ")
+            self.skipped_files.add(collector.path.resolve())
+        return report
+
     def pytest_runtest_makereport(self, call: Any) -> None:
-        self.ran += call.when == "call"
-        if call.excinfo is not None and not self.said:
+        if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception) and not self.said:
             self.said = _line(call.excinfo.exconly())
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped = self.skipped or _line(report.longrepr[2]).removeprefix("Skipped: ")
+        else:
+            self.ran += report.when == "call"
         if report.failed and not self.by:
             self.by = report.nodeid
 
@@ -142,20 +158,33 @@ def _line(text: str) -> str:
 def run_tests(tests: Sequence[str], most: int | None, folder: Path, but: Sequence[str] = ()) -> dict[str, Any]:
     """Run tests on the packages in folder/src, in this process, with at most so many examples, up to a failure.
 
-    Tests with one of the words of `but` in their names are left out.
+    Tests with one of the words of `but` in their names are left out. Where all others skip, "skipped" says why.
     """
-    import pytest
-
     os.chdir(folder)
     counting = Counting(most)
     options = ["-o", "addopts=", "--import-mode=importlib", "--assert=plain", "--tb=native", "-x", "-q"]
     options += ["-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"]
     options += ["-k", f"not ({' or '.join(but)})"] if but else []
     where = [f"--rootdir={TESTS.parent}", "-c", str(TESTS.parent / "pyproject.toml"), f"--basetemp={folder / 'tmp'}"]
-    code = int(pytest.main([*options, *where, *(str(TESTS / test) for test in tests)], plugins=[counting]))
-    if code not in (0, 1) or not (counting.ran or counting.said):
+
+    def run() -> int:
+        return int(pytest.main([*options, *where, *(str(TESTS / test) for test in tests)], plugins=[counting]))
+
+    code = run()
+    if code == pytest.ExitCode.USAGE_ERROR and counting.skipped_files:
+        # A file that skips as a whole has no test of the name that was asked for, and then pytest runs no test at all.
+        tests = [test for test in tests if _file(test) not in counting.skipped_files]
+        code = run() if tests else 0
+    skipped = counting.skipped if code in (0, pytest.ExitCode.NO_TESTS_COLLECTED) and not counting.ran else ""
+    if not skipped and (code not in (0, 1) or not (counting.ran or counting.said)):
         raise RuntimeError(f"{', '.join(tests)} could not be run (pytest's exit code is {code})")
-    return {"caught": code == 1, "examples": counting.examples, "said": counting.said, "by": counting.by}
+    found = {"caught": code == 1, "examples": counting.examples, "said": counting.said, "by": counting.by}
+    return found | {"skipped": skipped}
+
+
+def _file(test: str) -> Path:
+    """That of a test's name."""
+    return (TESTS / test.partition("::")[0]).resolve()
 
 
 def enter(folder: Path) -> None:
@@ -212,8 +241,14 @@ class Server:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, bug: Bug) -> Outcome:
-        """Plant a bug, and tell what its test says."""
-        return self._answer({"bug": asdict(bug), "tests": [bug.test], "most": None})
+        """Plant a bug, and tell what its test says.
+
+        It has skipped only if it skips without the bug, too: a bug that makes its test skip has not been caught.
+        """
+        outcome = self._answer({"bug": asdict(bug), "tests": [bug.test], "most": None})
+        if outcome.skipped and not self.ask_without([bug.test], 1).skipped:
+            return replace(outcome, skipped="")
+        return outcome
 
     def ask_without(self, tests: Sequence[str], most: int) -> Outcome:
         """Plant nothing, and tell what some tests say after so many examples."""
@@ -260,7 +295,7 @@ class Server:
 
 def serve() -> None:
     """Answer questions, one a line, until there are no more: see Server."""
-    for large in ("numpy", "pytest", "hypothesis.extra.numpy"):  # imported once, for all
+    for large in ("numpy", "hypothesis.extra.numpy"):  # imported once, for all
         importlib.import_module(large)
 
     engine = _engine()

@@ -44,6 +44,8 @@ def _row(server: Server, bug: Bug) -> tuple[str, str, str, str, bool]:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return bug.module, bug.name, bug.test, "the test could not be run", False
+    if outcome.skipped:
+        return bug.module, bug.name, "", f"not planted here: its test skips ({outcome.skipped})", True
     examples = str(outcome.examples or "-") if outcome.caught else f"missed after {outcome.examples}"
     return bug.module, bug.name, bug.test.replace("::", " "), examples, outcome.caught
 

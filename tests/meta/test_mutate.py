@@ -102,8 +102,8 @@ def test_a_mistake_is_caught_and_what_changes_nothing_survives(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        ({"caught": True, "by": "a test", "said": "AssertionError"}, "killed"),
-        ({"caught": False, "by": "", "said": ""}, "survived"),
+        ({"caught": True, "by": "a test", "said": "AssertionError", "skipped": ""}, "killed"),
+        ({"caught": False, "by": "", "said": "", "skipped": ""}, "survived"),
         ({"caught": True, "by": "a test", "said": "TypingError: no such operation"}, "incompetent"),
         ({"error": "Traceback", "compiled": False}, "incompetent"),
         ({"error": "Traceback", "compiled": True}, "killed"),  # tests that can't be imported
@@ -115,6 +115,12 @@ def test_a_mistake_is_caught_and_what_changes_nothing_survives(tmp_path):
 def test_what_the_server_that_plants_says(answer, outcome):
     mutate = pytest.importorskip("meta.mutate", reason="needs fork")
     assert mutate.outcome_of(answer)["outcome"] == outcome
+
+
+def test_tests_that_skip_tell_nothing_about_a_mutant():
+    mutate = pytest.importorskip("meta.mutate", reason="needs fork")
+    with pytest.raises(SystemExit, match="no numba"):
+        mutate.outcome_of({"caught": False, "by": "", "said": "", "skipped": "no numba"})
 
 
 def test_lists_of_tests_are_of_modules_and_files_that_exist():
