@@ -1,6 +1,8 @@
 """What all tests share: the two packages, the outside data, the profiles of hypothesis."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,6 +76,17 @@ def backend(request: pytest.FixtureRequest) -> str:
     if request.param == "simd":
         pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
     return str(request.param)
+
+
+@pytest.fixture
+def sigint_ignored() -> Iterator[None]:
+    """SIGINT is ignored here, as by what `make test &` or nohup starts: every test that sends one takes this fixture.
+
+    What it starts inherits that, and has to undo it: see commands.INTERRUPTIBLE.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

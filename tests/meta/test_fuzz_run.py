@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fuzz.run import LARGEST, main, next_size, summary
+from support.commands import INTERRUPTIBLE, after
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,8 +63,9 @@ def test_the_first_failure_ends_it_and_says_how_to_see_it_again(command, tmp_pat
     assert "no failure" not in done.stdout
 
 
+@pytest.mark.usefixtures("sigint_ignored")
 def test_an_interrupt_is_one_line(command):
-    command["args"] += ["--minutes", "60", "-k", "test_matmul"]
+    command["args"] = after(INTERRUPTIBLE, [*command["args"], "--minutes", "60", "-k", "test_matmul"])
     with subprocess.Popen(**command, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout.readline().startswith("round 1")
         os.killpg(process.pid, signal.SIGINT)

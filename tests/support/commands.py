@@ -19,6 +19,10 @@ ENCODINGS = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8", "PY
 # Nothing of the caller's that changes encodings or buffers; one thread in BLAS, which reserves memory for each.
 ENV = {k: v for k, v in os.environ.items() if k not in ENCODINGS} | {"OPENBLAS_NUM_THREADS": "1"}
 
+# Code for `first`: Ctrl-C ends the process, as in the foreground of a shell. What `make test &` or nohup starts
+# inherits that SIGINT is ignored, and so would all that the tests start.
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
+
 # Kernels that are wrong where a sum lies between 1 and 2: who tries inputs finds it at once, who only replays never.
 WRONG_ADD = """
 import numpy as np
@@ -33,10 +37,12 @@ def add(x, y):
 def command(llama2: ModuleType, *argv: str | bytes | Path, first: str = "") -> list[str | bytes]:
     """The words of `python -m llama2 ARGV`, which runs the Python code `first` in the same process (POSIX)."""
     words = [sys.executable, "-m", llama2.__name__, *(word if isinstance(word, bytes) else str(word) for word in argv)]
-    if first:
-        code = f"import os, sys; {first}; os.execv(sys.executable, sys.argv[1:])"
-        words = [sys.executable, "-c", code, *words]
-    return words
+    return after(first, words) if first else words
+
+
+def after(first: str, words: Sequence[str | bytes]) -> list[str | bytes]:
+    """The words of a command of this Python that runs the Python code `first` in the same process before (POSIX)."""
+    return [sys.executable, "-c", f"import os, sys; {first}; os.execv(sys.executable, sys.argv[1:])", *words]
 
 
 def run(

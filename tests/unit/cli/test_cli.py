@@ -18,7 +18,7 @@ import llama2_fast
 import llama2_ref
 from llama2_ref.cli.main import EXAMPLES, VERBS, main
 from llama2_ref.model import BUNDLED
-from support.commands import ENV, SECONDS, run, start, write_scripted
+from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start, write_scripted
 from support.models import random_twins, write_model
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the file descriptors, signals and terminals of POSIX")
@@ -264,10 +264,10 @@ def test_a_pipe_gets_what_the_model_said(llama2: ModuleType, tmp_path: Path) -> 
 
 
 @posix
+@pytest.mark.usefixtures("sigint_ignored")
 @pytest.mark.parametrize("argv", [["-n", "0"], ["-m", "chat", "-i", "1"]], ids=["generate", "chat"])
 def test_ctrl_c_ends_the_line_of_a_text_that_is_under_way(llama2: ModuleType, endless: Path, argv: list[str]) -> None:
-    as_in_a_shell = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
-    with start(llama2, endless, *argv, first=as_in_a_shell) as process:
+    with start(llama2, endless, *argv, first=INTERRUPTIBLE) as process:
         begin = process.stdout.read(30)  # text comes while the rest is being made
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -277,9 +277,9 @@ def test_ctrl_c_ends_the_line_of_a_text_that_is_under_way(llama2: ModuleType, en
 
 
 @posix
+@pytest.mark.usefixtures("sigint_ignored")
 def test_ctrl_c_ends_the_line_that_waits_for_a_question(llama2: ModuleType, endless: Path) -> None:
-    as_in_a_shell = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
-    with start(llama2, "chat", endless, first=as_in_a_shell, stdin=subprocess.PIPE) as process:
+    with start(llama2, "chat", endless, first=INTERRUPTIBLE, stdin=subprocess.PIPE) as process:
         assert process.stdout.read(6) == b"User: "
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130

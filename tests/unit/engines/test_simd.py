@@ -359,9 +359,11 @@ def test_barriers_let_go_of_an_aborted_pass():
     assert np.array_equal(model.forward([3, 4], cache), again.forward([3, 4], again.new_cache()))
 
 
+@pytest.mark.usefixtures("sigint_ignored")
 def test_ctrl_c_ends_a_long_prompt_and_the_model_goes_on():
     code = """
 import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {tests!r})
 import numpy as np
 import llama2_fast

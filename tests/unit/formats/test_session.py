@@ -20,7 +20,7 @@ from llama2_ref.cli.main import main
 from llama2_ref.formats.dtypes import decode as ref_decode
 from llama2_ref.formats.dtypes import row_bytes
 from llama2_ref.formats.safetensors import read_file, write_file
-from support.commands import SECONDS, run, start, write_scripted
+from support.commands import INTERRUPTIBLE, SECONDS, run, start, write_scripted
 from support.models import random_twins, write_model
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals and limits of POSIX")
@@ -288,10 +288,10 @@ def test_chats_and_samples_keep_one_too(
 
 
 @posix
+@pytest.mark.usefixtures("sigint_ignored")
 def test_ctrl_c_keeps_what_has_been_read(llama2: ModuleType, tmp_path: Path) -> None:
     path = write_scripted(tmp_path, [b"a", b"b"], loop=True, seq_len=2_000_000)
-    as_in_a_shell = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
-    with start(llama2, path, "-n", "0", "-i", "1", "--session", tmp_path / "s", first=as_in_a_shell) as process:
+    with start(llama2, path, "-n", "0", "-i", "1", "--session", tmp_path / "s", first=INTERRUPTIBLE) as process:
         process.stdout.read(30)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)

@@ -23,7 +23,7 @@ from llama2_fast.tools import bench_worker as _measure
 from llama2_fast.tools import random_models as _shapes
 from llama2_ref.cli.main import main
 from llama2_ref.formats.llama2c_header import Header
-from support.commands import ENV, SECONDS, run, start
+from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
 from support.models import write_model
 
 CONFIG = llama2_ref.Config(dim=32, hidden_dim=48, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=300, seq_len=24)
@@ -421,14 +421,14 @@ def test_ctrl_c_while_a_file_is_written(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 @posix
+@pytest.mark.usefixtures("sigint_ignored")
 def test_ctrl_c_leaves_nothing(model: Path, tmp_path: Path) -> None:
     """While a peer runs, and the file for it is there."""
-    as_in_a_shell = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
     sign, folder = tmp_path / "sign", tmp_path / "temporary"
     folder.mkdir()
     code = f"import time; open({str(sign)!r}, 'w').close(); time.sleep({SECONDS})"
     argv = ["bench", model, "--json", tmp_path / "rates.json", "--peer", peer("slow", code, "{int8}")]
-    with start(llama2_fast, *argv, first=as_in_a_shell, env=ENV | {"TMPDIR": str(folder)}) as process:
+    with start(llama2_fast, *argv, first=INTERRUPTIBLE, env=ENV | {"TMPDIR": str(folder)}) as process:
         while not sign.exists():
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)

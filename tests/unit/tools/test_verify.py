@@ -24,7 +24,7 @@ from llama2_fast.tools import verify
 from llama2_fast.tools.peer_logits import Findings, Position
 from llama2_ref.bounded import SLACK
 from llama2_ref.cli.main import main
-from support.commands import ENV, SECONDS, run, start
+from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
 from support.models import random_twins, write_model
 from support.peer import Peer
 
@@ -815,13 +815,13 @@ def test_the_reference_has_no_such_verb(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @posix
+@pytest.mark.usefixtures("sigint_ignored")
 def test_ctrl_c(model: Path, tmp_path: Path) -> None:
     """While a line of the terminal tells how far it is: 130, and nothing is written."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    as_in_a_shell = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
     argv = ["verify", "--bounds", "loops", "--backend", "numpy", "--json", tmp_path / "found.json"]
-    with start(llama2_fast, *argv, first=as_in_a_shell, stderr=theirs) as process:
+    with start(llama2_fast, *argv, first=INTERRUPTIBLE, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
         while b"1%" not in shown:
