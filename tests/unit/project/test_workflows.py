@@ -96,3 +96,14 @@ def test_a_night_that_fails_keeps_its_database() -> None:
         assert step["with"]["path"] == ".hypothesis"
         assert step["with"]["key"].startswith(steps[restore]["with"]["restore-keys"])
         assert "github.run_id" in step["with"]["key"]
+
+
+def test_the_readme_s_commands_come_first() -> None:
+    """On a machine that has nothing else yet: what the script installs later must not be needed."""
+    readme = re.findall(r"^    (make \w+)", (ROOT / "README.md").read_text(), re.MULTILINE)[:2]
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    script = [line.strip() for line in lines if not line.startswith("#")]
+    assert readme == ["make run", "make test"]
+    first = next(i for i, line in enumerate(script) if "make " in line or "install" in line)
+    assert script[first : first + 2] == readme
+    assert any(line.startswith("unset LLAMA2_DATA ") for line in script[:first])
