@@ -810,7 +810,7 @@ AROUND_THE_KERNELS = of(
 # ---------------------------------------------------------------------------------------------------------- GGUF files
 
 GGUF, GGUF_BYTES, GGUF_WRITER, CONVERT = (
-    f"unit/test_{name}.py::" for name in ("gguf", "gguf_container", "gguf_writer", "convert")
+    f"unit/formats/test_{name}.py::" for name in ("gguf_read", "gguf_container", "gguf_write", "convert")
 )
 
 GGUF_FILES = of(
@@ -870,7 +870,7 @@ GGUF_FILES = of(
      {"    if rows:\n        yield np.stack(rows)": "    if len(rows) > 40:\n        yield np.stack(rows)"}),
 )  # fmt: skip
 
-HF, SAFETENSORS, META = (f"unit/test_{name}.py::" for name in ("huggingface", "safetensors", "meta"))
+HF, SAFETENSORS, META = (f"unit/formats/test_{name}.py::" for name in ("huggingface", "safetensors", "meta"))
 HALVES = HF + "test_rounding_to_two_bytes"
 FOLDER = HF + "test_a_folder_is_read"
 BOTH_WRITE = HF + "test_both_packages_write_the_same_folder_and_read_it"
