@@ -257,6 +257,38 @@ def test_bits_do_not_depend_on_how_wide_rows_are_cut(kind):
     assert_taps_within(config, weights, tokens, taps, ClosedKernels())
 
 
+LEFT_OVER = {  # rows left over by fours, of matrices of more columns than a portion of the prompt has vectors for
+    "1 and 3": Config(528, 5, 1, 2, 1, 7, 260),
+    "2 and 1": Config(528, 18, 1, 2, 1, 33, 260),
+    "3 and none": Config(528, 3, 1, 2, 1, 20, 260),
+    "2 of w2": Config(10, 530, 1, 1, 1, 9, 260),
+    "2 of rows wider than the cache": Config(6, 5470, 1, 1, 1, 5, 30),
+}
+
+
+@pytest.mark.parametrize("count", [29, 133, 251])
+@pytest.mark.parametrize("kind", [*KINDS, "F16", "BF16"])
+@pytest.mark.parametrize("left", LEFT_OVER)
+def test_every_row_of_every_portion_is_its_own_product(left, kind, count):
+    """Portions of a prompt that stay in the cache, one, two or three of them, and whatever threes and fours leave."""
+    config = LEFT_OVER[left]
+    weights = random_twins(config, seed=3, shared=False).fast
+    if kind in SMALL:
+        weights, kind = map_matrices(weights, SMALL[kind]), None
+    one, many = (
+        llama2_fast.Transformer(config, weights, threads=threads, backend="simd", quantize=kind) for threads in (1, 2)
+    )
+    tokens = np.random.default_rng(count).integers(0, config.vocab_size, min(count, config.seq_len - 1)).tolist()
+    single, together = llama2_fast.Taps(), llama2_fast.Taps()
+    cache = one.new_cache()
+    for token in tokens:
+        one.forward([token], cache, every=True, taps=single)
+    many.forward(tokens, many.new_cache(), every=True, taps=together)
+    assert single.keys() == together.keys()
+    for key, rows in together.items():
+        assert np.array_equal(bits(rows), bits(single[key])), key
+
+
 def test_large_scores_in_any_block():
     """Scores far apart: softmax overflows unless it takes off the greatest, wherever among 64 positions that is."""
     config = Config(8, 8, 1, 1, 1, 40, 64)

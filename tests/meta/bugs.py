@@ -1207,6 +1207,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
 # --------------------------------------------------------------------------------------------------- inside the engines
 
 SIZES = "unit/engines/test_buffers.py::"
+PORTIONS = BITS + "test_every_row_of_every_portion_is_its_own_product"
 PASS_BUFFERS = SIZES + "test_buffers_of_a_pass_hold_what_it_takes"
 
 INSIDE_THE_ENGINES = of(
@@ -1242,6 +1243,24 @@ INSIDE_THE_ENGINES = of(
      {"quants = max(m.quant_bytes for": "quants = min(m.quant_bytes for"}),
     ("only the last logits have a tap", PASS_BUFFERS + "[int4]",
      {'(c.n_layers, "logits"): (wanted, c.vocab_size)}': '(c.n_layers, "logits"): (1, c.vocab_size)}'}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/kernels/products.py",
+    ("rows left over take the vectors of the first portion", PORTIONS + "[1 and 3-None-133]",
+     {"vector(w, stride, length, row, last, x + t * x_stride, out + t * out_stride)":
+      "vector(w, stride, length, row, last, x + (t - start) * x_stride, out + t * out_stride)"}),
+    ("rows left over of a later portion are put into the first one", PORTIONS + "[2 of w2-F16-251]",
+     {"vector(w, stride, length, row, last, x + t * x_stride, out + t * out_stride)":
+      "vector(w, stride, length, row, last, x + t * x_stride, out + (t - start) * out_stride)"}),
+    ("rows left over begin with the first portion only", PORTIONS + "[3 and none-BF16-133]",
+     {"                else:\n                    for t in range(start, end):":
+      "                elif start == 0:\n                    for t in range(start, end):"}),
+    ("vectors left over by threes are those of the first portion", PORTIONS + "[2 and 1-None-133]",
+     {"four_dots(w, stride, length, x + t * x_stride, out + t * out_stride)\n            t += 1":
+      "four_dots(w, stride, length, x + (t - start) * x_stride, out + t * out_stride)\n            t += 1"}),
+    ("a portion ends with whole threes", PORTIONS + "[2 of rows wider than the cache-F16-29]",
+     {"end = start + some if start + some < count else count":
+      "end = start + some if start + some < count else start + (count - start) // 3 * 3"}),
     needs="numba",
 )  # fmt: skip
 
