@@ -22,7 +22,7 @@ from llama2_ref.quantize import (
     matrix_group_size,
 )
 
-from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Weights
+from .weights import Int4Matrix, Int8Matrix, Weights, matrix_of
 
 Array = NDArray[Any]
 
@@ -147,17 +147,13 @@ def quantize_weights(weights: Weights, kind: str) -> Weights:
 
 def float_parts(matrix: Any) -> Iterator[Array]:
     """Rows of floats of a matrix of any kind, as many at a time as fit into a chunk."""
-    integers = isinstance(matrix, IntegerMatrix)
-    rows, cols = np.shape(matrix.q if integers else matrix)
+    known = matrix_of(matrix)
+    rows, cols = known.shape
     step = max(1, CHUNK // cols)
     for start in range(0, rows, step):
         part = slice(start, start + step)
-        if isinstance(matrix, Int4OffsetMatrix):
-            yield dequantize_int8(matrix.q[part], matrix.scale[part], matrix.offset[part])
-        elif integers:
-            yield dequantize_int8(matrix.q[part], matrix.scale[part])
-        else:
-            yield np.asarray(matrix[part], np.float32)
+        numbers = dequantize_int8(*known.take_rows(part).parts) if known.group_size else matrix[part]
+        yield np.asarray(numbers, np.float32)
 
 
 def quantize_matrix(matrix: Any, kind: str) -> Any:

@@ -24,7 +24,7 @@ from .engines.choose import choose_backend
 from .engines.rowwise import Rowwise
 from .engines.threads import Team
 from .quantize import quantize_weights
-from .weights import Int4OffsetMatrix, IntegerMatrix, Weights, expand
+from .weights import AnyMatrix, Weights, expand, matrix_of
 
 Array = NDArray[np.float32]
 
@@ -189,19 +189,12 @@ class Transformer:
         c = self.config
         positions = np.arange(cache.length, cache.length + len(tokens))
         table = self._batched.rope_table(positions, *c.rope)
-        x = self._embed(tokens)
+        embedding = matrix_of(self.weights.token_embedding_table)
+        x = np.asarray(embedding.row(self._batched, list(tokens)), np.float32)
         for layer in range(c.n_layers):
             x = self._attention(layer, x, table, cache, taps)
             x = self._feed_forward(layer, x, taps)
         return x
-
-    def _embed(self, tokens: Sequence[int]) -> Array:
-        table, rows = self.weights.token_embedding_table, list(tokens)
-        if isinstance(table, IntegerMatrix):
-            offset = (table.offset[rows],) if isinstance(table, Int4OffsetMatrix) else ()
-            embedded: Array = self._batched.dequantize_int8(table.q[rows], table.scale[rows], *offset)
-            return embedded
-        return np.asarray(table[rows], np.float32)
 
     def _attention(self, layer: int, x: Array, table: tuple[Array, Array], cache: KVCache, taps: Taps | None) -> Array:
         """x + wo attention(rope(wq h), rope(wk h), wv h), h = rmsnorm(x): (T, D) -> (T, D)."""
@@ -261,31 +254,24 @@ class Transformer:
         """Several matrices times the same T vectors: (m, n) each, (T, n) -> (T, m) each."""
         outs: list[Array] = []
         tasks: list[Callable[[], None]] = []
-        for w in matrices:
-            if not isinstance(w, IntegerMatrix):
-                outs.append(self._batched.matmul(w, x))
-                continue
-            q, scale = self._batched.quantize_int8(x, w.group_size)
-            if len(x) > 1:  # a product of matrices, for which BLAS takes all cores
-                outs.append(self._batched.matmul_int8(w.q, w.scale, q, scale, *_offset(w)))
-            else:
-                outs.append(np.empty((1, len(w.q)), np.float32))
-                tasks += self._int8_tasks(w, q, scale, outs[-1])
+        for matrix in map(matrix_of, matrices):
+            vectors = matrix.prepare(self._batched, x)
+            if len(x) == 1 and matrix.group_size:
+                outs.append(np.empty((1, matrix.shape[0]), np.float32))
+                tasks += self._tasks(matrix, vectors, outs[-1])
+            else:  # floats, and products of matrices: BLAS takes all cores
+                outs.append(matrix.multiply(self._batched, vectors))
         self._team.run(tasks)
         return outs
 
-    def _int8_tasks(self, w: IntegerMatrix, q: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
-        """One matrix of integers times one vector, in parts of its rows."""
+    def _tasks(self, matrix: AnyMatrix, vectors: tuple[Array, ...], out: Array) -> list[Callable[[], None]]:
+        """One matrix times one vector, in parts of its rows."""
 
         def part(rows: slice) -> None:
-            out[:, rows] = self._batched.matmul_int8(w.q[rows], w.scale[rows], q, scale, *_offset(w, rows))
+            out[:, rows] = matrix.take_rows(rows).multiply(self._batched, vectors)
 
-        return [partial(part, rows) for rows in self._team.split(len(w.q), SMALLEST_SHARE // q.size + 1)]
-
-
-def _offset(w: IntegerMatrix, rows: slice = slice(None)) -> tuple[Array, ...]:
-    """What follows the vector in a call of matmul_int8: the offsets of some rows, where there are any."""
-    return (w.offset[rows],) if isinstance(w, Int4OffsetMatrix) else ()
+        rows, cols = matrix.shape
+        return [partial(part, some) for some in self._team.split(rows, SMALLEST_SHARE // cols + 1)]
 
 
 def first_not_finite(weights: Weights) -> str | None:
@@ -293,8 +279,7 @@ def first_not_finite(weights: Weights) -> str | None:
     for name, field in vars(weights).items():
         layers = field if isinstance(field, list) else [field]
         for layer, item in enumerate(layers):
-            parts = [item.scale, *_offset(item)] if isinstance(item, IntegerMatrix) else [item]
-            for array in map(np.asarray, reversed(parts)):
+            for array in map(np.asarray, matrix_of(item).float_parts):
                 bad = np.argwhere(~np.isfinite(array))
                 if len(bad):
                     index = (layer, *bad[0]) if isinstance(field, list) else bad[0]

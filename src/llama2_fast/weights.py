@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llama2_ref.weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Weights
+from llama2_ref.weights import (
+    AnyMatrix,
+    Int4Matrix,
+    Int4OffsetMatrix,
+    Int8Matrix,
+    IntegerMatrix,
+    Weights,
+    matrix_of,
+)
 
 __all__ = [
+    "AnyMatrix",
     "BFloat16Matrix",
     "Blocks",
     "Int4Matrix",
@@ -18,6 +27,7 @@ __all__ = [
     "IntegerMatrix",
     "Weights",
     "expand",
+    "matrix_of",
 ]
 
 
@@ -70,7 +80,7 @@ class Blocks:
 
 def expand(matrix: Any) -> Any:
     """A matrix as numpy computes with it: float16 and bfloat16 become float32, blocks are unpacked."""
-    if isinstance(matrix, IntegerMatrix) and isinstance(matrix.q, Blocks):
-        return replace(matrix, q=np.asarray(matrix.q))  # type: ignore[type-var]  # all kinds of it are dataclasses
+    if matrix_of(matrix).group_size:
+        return replace(matrix, q=np.asarray(matrix.q))
     half = isinstance(matrix, BFloat16Matrix) or getattr(matrix, "dtype", None) == np.float16
     return np.asarray(matrix, np.float32) if half else matrix

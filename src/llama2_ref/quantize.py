@@ -15,7 +15,7 @@ from struct import pack, unpack
 from typing import Any
 
 from .errors import ConfigError, NumericsError
-from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Matrix, Weights
+from .weights import Int4Matrix, Int8Matrix, Matrix, Weights, matrix_of
 
 Q_MAX = 127
 SMALLEST_MAXIMUM = Q_MAX * 2.0**-126  # below it the scale would be subnormal, and q could leave -127..127
@@ -171,10 +171,8 @@ def quantize_weights(weights: Weights, kind: str) -> Weights:
 
 def float_rows(matrix: Any) -> Iterator[Sequence[Any]]:
     """The rows of a matrix of any kind, as floats."""
-    if not isinstance(matrix, IntegerMatrix):
-        return iter(matrix)
-    parts = [matrix.q, matrix.scale, *([matrix.offset] if isinstance(matrix, Int4OffsetMatrix) else [])]
-    return (dequantize_int8(*rows) for rows in zip(*parts, strict=True))
+    known = matrix_of(matrix)
+    return (dequantize_int8(*rows) for rows in zip(*known.parts, strict=True)) if known.group_size else iter(matrix)
 
 
 def _expand_matrix(matrix: Any) -> Matrix:
@@ -201,7 +199,7 @@ def check_quantizable(weights: Weights, kind: str) -> None:
         return
     for name in MATRICES:
         field = getattr(weights, name)
-        if any(isinstance(matrix, IntegerMatrix) for matrix in (field if name in LAYERED else [field])):
+        if any(matrix_of(matrix).group_size for matrix in (field if name in LAYERED else [field])):
             raise ConfigError(f"weights must be float numbers to become {kind} ({name} holds integers already)")
 
 

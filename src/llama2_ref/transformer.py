@@ -9,7 +9,7 @@ from typing import Any
 from . import kernels as reference_kernels
 from .config import Config
 from .errors import NumericsError, PromptError
-from .weights import Int4OffsetMatrix, IntegerMatrix, Weights
+from .weights import Weights, matrix_of
 
 
 class KVCache:
@@ -95,18 +95,11 @@ class Transformer:
 
     def _blocks(self, token: int, cache: KVCache, taps: Taps | None) -> Any:
         """From a token to the residual stream after the last layer: () -> (D)."""
-        x = self._embed(token)
+        x = matrix_of(self.weights.token_embedding_table).row(self.kernels, token)
         for layer in range(self.config.n_layers):
             x = self._attention(layer, x, cache, taps)
             x = self._feed_forward(layer, x, taps)
         return x
-
-    def _embed(self, token: int) -> Any:
-        table = self.weights.token_embedding_table
-        if isinstance(table, IntegerMatrix):
-            offset = (table.offset[token],) if isinstance(table, Int4OffsetMatrix) else ()
-            return self.kernels.dequantize_int8(table.q[token], table.scale[token], *offset)
-        return table[token]
 
     def _attention(self, layer: int, x: Any, cache: KVCache, taps: Taps | None) -> Any:
         """x + wo attention(rope(wq h), rope(wk h), wv h), h = rmsnorm(x): (D) -> (D)."""
@@ -139,10 +132,8 @@ class Transformer:
 
     def _product(self, w: Any, x: Any) -> Any:
         """Matrix times vector, in integers where the matrix holds integers."""
-        if isinstance(w, IntegerMatrix):
-            offset = (w.offset,) if isinstance(w, Int4OffsetMatrix) else ()
-            return self.kernels.matmul_int8(w.q, w.scale, *self.kernels.quantize_int8(x, w.group_size), *offset)
-        return self.kernels.matmul(w, x)
+        matrix = matrix_of(w)
+        return matrix.multiply(self.kernels, matrix.prepare(self.kernels, x))
 
 
 def tap(taps: Taps | None, layer: int, name: str, value: Any) -> Any:
@@ -187,10 +178,9 @@ def first_not_finite(weights: Weights) -> str | None:
 
 def _numbers(field: Any) -> Iterator[tuple[tuple[int, ...], float]]:
     """Every number of a tensor, with its index. Of integers only the scales and offsets can be other than finite."""
-    if isinstance(field, Int4OffsetMatrix):
-        yield from _numbers(field.offset)
-    for i, item in enumerate(field.scale if isinstance(field, IntegerMatrix) else field):
-        if isinstance(item, IntegerMatrix) or hasattr(item, "__len__"):
+    if not hasattr(field, "__len__") and not hasattr(field, "parts"):  # a number of any kind
+        yield (), field
+        return
+    for part in matrix_of(field).float_parts:
+        for i, item in enumerate(part):
             yield from (((i, *index), value) for index, value in _numbers(item))
-        else:  # a number of any kind
-            yield (i,), item

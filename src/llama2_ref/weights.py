@@ -69,16 +69,93 @@ class Expanding:
         return array("f", bytes(wide))
 
 
+class FloatMatrix:
+    """Plain rows of floats, which answer the same questions as matrices of integers: see `matrix_of`."""
+
+    label = "float"
+    group_size = 0
+    product_kernel, row_kernel = "matmul", "embedding"
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.rows), len(self.rows[0])
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What it consists of: (rows, ...) each."""
+        return (self.rows,)
+
+    @property
+    def float_parts(self) -> tuple[Any, ...]:
+        """The parts whose numbers may be NaN or infinite."""
+        return (self.rows,)
+
+    def row(self, kernels: Any, index: Any) -> Any:
+        """The floats of one row, or of some: () -> (cols)."""
+        return self.rows[index]
+
+    def take_rows(self, rows: slice) -> "FloatMatrix":
+        """A matrix of some of the rows."""
+        return FloatMatrix(self.rows[rows])
+
+    def prepare(self, kernels: Any, x: Any) -> tuple[Any, ...]:
+        """A vector as `multiply` takes it: itself."""
+        return (x,)
+
+    def multiply(self, kernels: Any, vector: tuple[Any, ...]) -> Any:
+        """Matrix times a vector that `prepare` has made: (cols) -> (rows)."""
+        return kernels.matmul(self.rows, *vector)
+
+
 class IntegerMatrix:
-    """What the kinds of matrices have in common whose numbers are integers in groups, each with a scale."""
+    """What all kinds of matrices have in common whose numbers are integers in groups, each with a scale."""
 
     q: Any
     scale: Any
+    label = "int8"
+    product_kernel, row_kernel = "matmul_int8", "dequantize_int8"
 
     @property
     def group_size(self) -> int:
-        """How many neighbours in a row share one scale."""
+        """How many neighbours in a row share one scale. Floats have 0."""
         return len(self.q[0]) // len(self.scale[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.q), len(self.q[0])
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What it consists of: (rows, ...) each."""
+        return self.q, self.scale
+
+    @property
+    def float_parts(self) -> tuple[Any, ...]:
+        """The parts whose numbers may be NaN or infinite."""
+        return (self.scale,)
+
+    def row(self, kernels: Any, index: Any) -> Any:
+        """The floats that one row stands for, or some: () -> (cols)."""
+        return kernels.dequantize_int8(*(part[index] for part in self.parts))
+
+    def prepare(self, kernels: Any, x: Any) -> tuple[Any, ...]:
+        """A vector as `multiply` takes it: quantized, (cols) -> (cols), (cols / group_size)."""
+        x_q, x_scale = kernels.quantize_int8(x, self.group_size)
+        return x_q, x_scale
+
+    def multiply(self, kernels: Any, vector: tuple[Any, ...]) -> Any:
+        """Matrix times a vector that `prepare` has made: (cols), (cols / group_size) -> (rows)."""
+        q, scale, *offset = self.parts
+        return kernels.matmul_int8(q, scale, *vector, *offset)
+
+    def take_rows(self, rows: slice) -> "IntegerMatrix":
+        """A matrix of some of the rows."""
+        return type(self)(*(part[rows] for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -93,6 +170,8 @@ class Int8Matrix(IntegerMatrix):
 class Int4Matrix(Int8Matrix):
     """An Int8Matrix whose `q` are all in -8..7 and whose scales are float16 numbers. All kernels are those of int8."""
 
+    label = "int4"
+
 
 @dataclass(frozen=True)
 class Int4OffsetMatrix(IntegerMatrix):
@@ -101,6 +180,25 @@ class Int4OffsetMatrix(IntegerMatrix):
     q: Any  # (rows, cols) integers in 0..15
     scale: Any  # (rows, cols / group_size) float16 numbers
     offset: Any  # (rows, cols / group_size) float16 numbers: what q = 0 stands for
+    label = "int4 with offsets"
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What it consists of: (rows, ...) each."""
+        return self.q, self.scale, self.offset
+
+    @property
+    def float_parts(self) -> tuple[Any, ...]:
+        """The parts whose numbers may be NaN or infinite."""
+        return self.offset, self.scale
+
+
+AnyMatrix = FloatMatrix | IntegerMatrix
+
+
+def matrix_of(matrix: Any) -> AnyMatrix:
+    """A matrix that answers for itself: plain rows of floats as a FloatMatrix, matrices of integers as they are."""
+    return matrix if isinstance(matrix, IntegerMatrix) else FloatMatrix(matrix)
 
 
 @dataclass(frozen=True)

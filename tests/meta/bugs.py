@@ -46,6 +46,7 @@ UNIT_DECODE = "unit/formats/test_dtypes.py::"
 NUMPY_FILES = MODELS + "test_every_buffer_of_another_program_s_model_keeps_its_bound[numpy-"
 WIDE_ROWS = BITS + "test_bits_do_not_depend_on_how_wide_rows_are_cut[None]"
 
+WEIGHTS = "unit/test_weights.py::"
 
 GUILTY = VERIFY + "test_a_wrong_kernel_is_named[rope-closed]"
 
@@ -363,13 +364,28 @@ WHOLE_MODELS = [
          {"for start in range(0, len(query), QUERIES)]": "for start in range(0, len(query) - QUERIES, QUERIES)]"}),
         ("a prompt of whole chunks has no last one", UNIT + "test_a_prompt_may_be_a_whole_number_of_chunks[numpy]",
          {"start + CHUNK >= len(tokens)": "start + CHUNK > len(tokens)"}),
-        ("scales of an int8 embedding are those of the first rows", NUMPY_INT8,
-         {"table.q[rows], table.scale[rows]": "table.q[rows], table.scale[: len(rows)]"}),
         ("taps keep what later steps overwrite", UNIT + "test_taps_keep_copies",
          {"value.copy() if earlier is None": "value if earlier is None"}),
         ("the first weight that is not finite is looked for in q",
          BAD + "test_scale_that_is_not_finite_is_named[llama2_fast-wq-inf]",
-         {"[item.scale, *_offset(item)]": "[item.q, *_offset(item)]"}),
+         {"matrix_of(item).float_parts": "matrix_of(item).parts[:1]"}),
+    ),
+    *of(
+        "llama2_ref/weights.py",
+        ("scales of an int8 embedding are those of the first row", WEIGHTS + "test_rows",
+         {"kernels.dequantize_int8(*(part[index] for part in self.parts))":
+          "kernels.dequantize_int8(self.q[index], *(0 * part[index] + part[0] if hasattr(part, 'shape') else part[0] "
+          "for part in self.parts[1:]))"}),
+        ("a vector is quantized in groups of another size", WEIGHTS + "test_products",
+         {"kernels.quantize_int8(x, self.group_size)": "kernels.quantize_int8(x, 2 * self.group_size)"}),
+        ("offsets are left out of a product", WEIGHTS + "test_products",
+         {"q, scale, *offset = self.parts": "q, scale, *offset = self.parts[:2]"}),
+        ("offsets may be anything", WEIGHTS + "test_parts_that_may_be_other_than_finite",
+         {"return self.offset, self.scale": "return (self.scale,)"}),
+        ("some rows are those from the first on", WEIGHTS + "test_some_rows",
+         {"type(self)(*(part[rows] for part in self.parts))":
+          "type(self)(*(part[: rows.stop - rows.start] for part in self.parts))"}),
+        ("int4 says that it is int8", WEIGHTS + "test_what_it_is", {'label = "int4"\n': 'label = "int8"\n'}),
     ),
     *of(
         "llama2_fast/engines/rowwise.py",
@@ -401,7 +417,7 @@ ENGINES = of(
     ("the environment overrules the argument", ENGINE + "test_the_environment_chooses_where_nobody_else_does",
      {'asked or os.environ.get("LLAMA2_BACKEND")': 'os.environ.get("LLAMA2_BACKEND") or asked'}),
     ("group sizes may differ in what shares its vectors", ENGINE + "test_groups_of_several_sizes_run_in_numpy",
-     {"{matrix.group_size for matrix": "{0 for matrix"}),
+     {"{matrix_of(matrix).group_size for matrix": "{0 for matrix"}),
     ("only the first layer is looked at", ENGINE + "test_groups_of_several_sizes_run_in_numpy",
      {"for layer in range(len(weights.wq)):": "for layer in range(0):"}),
     ("kernels of others are not used", ENGINE + "test_other_kernels_run_in_numpy",

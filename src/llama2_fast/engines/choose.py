@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from llama2_ref.errors import ConfigError, MissingExtraError
 
-from ..weights import IntegerMatrix, Weights
+from ..weights import Weights, matrix_of
 
 BACKENDS = ("auto", "numpy", "simd")
 SHARING = (("wq", "wk", "wv"), ("w1", "w3"))  # matrices that are given the same vectors, quantized once for them
@@ -34,7 +34,7 @@ def _reason_against(own_kernels: bool, weights: Weights) -> str | None:
     for names in SHARING:
         for layer in range(len(weights.wq)):
             matrices = [getattr(weights, name)[layer] for name in names]
-            groups = {matrix.group_size for matrix in matrices if isinstance(matrix, IntegerMatrix)}
+            groups = {matrix_of(matrix).group_size for matrix in matrices} - {0}
             if len(groups) > 1:
                 return f"needs groups of one size in {', '.join(names)} of a layer (layer {layer} has several)"
     return None
