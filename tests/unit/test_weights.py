@@ -12,14 +12,8 @@ import llama2_ref
 from llama2_ref.weights import FloatMatrix, IntegerMatrix, matrix_of
 
 ROWS, COLS, GROUP = 6, 8, 4
-FIELDS = {
-    "float": (), "int8": (-127, 128, 0), "int4": (-8, 8, 0), "int4 with offsets": (0, 16, 1)
-}  # fmt: skip
-CLASSES = {
-    "int8": llama2_ref.Int8Matrix,
-    "int4": llama2_ref.Int4Matrix,
-    "int4 with offsets": llama2_ref.Int4OffsetMatrix,
-}
+RANGES = {"int8": (-127, 128), "int4": (-8, 8), "int4 with offsets": (0, 16)}
+CLASSES = dict(zip(RANGES, (llama2_ref.Int8Matrix, llama2_ref.Int4Matrix, llama2_ref.Int4OffsetMatrix), strict=True))
 
 
 def eighths(shape: tuple[int, ...], seed: int) -> np.ndarray:
