@@ -2,6 +2,10 @@
 
 `import llama2_ref as llama2` and `import llama2_fast as llama2` are the whole switch between the two packages: the same
 names, signatures and errors.
+
+The oracle is nine files, which import nothing but each other, in this order of reading: errors.py, config.py,
+weights.py, quantize.py, kernels.py, transformer.py, tokenizer.py, sampler.py, bounded.py. Around it stands the program
+that both packages share: formats, tokenizers, generation, support, cli.
 """
 
 from . import kernels

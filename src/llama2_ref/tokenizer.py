@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import BinaryIO, Self
 
 from .errors import PromptError, TokenizerError
-from .support.files import is_special
 
 UNK, BOS, EOS = 0, 1, 2
 FIRST_BYTE = 3
@@ -77,7 +77,7 @@ class Tokenizer:
         another number of tokens than `vocab_size`.
         """
         try:
-            if is_special(path):
+            if Path(path).exists() and not Path(path).is_file():  # a pipe, say, which would block whoever opens it
                 raise TokenizerError("a tokenizer must be a regular file (this is none)")
             with open(path, "rb") as file:
                 return cls(*_parse(_mapped(file), vocab_size))
