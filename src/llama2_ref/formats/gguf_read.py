@@ -292,4 +292,4 @@ def _to_int8(name: str, tensor: Tensor) -> memoryview:
 
 def import_gguf(purpose: str) -> tuple[Any, Any]:
     """numpy, and the gguf package. Raises MissingExtraError without them."""
-    return import_extra("numpy", "gguf", purpose), import_extra("gguf", "gguf", purpose)
+    return import_extra("numpy", purpose), import_extra("gguf", purpose)

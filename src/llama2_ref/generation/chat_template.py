@@ -47,7 +47,7 @@ def render_template(source: str, messages: Sequence[Mapping[str, str]], bos: str
 @functools.lru_cache(maxsize=8)
 def compile_template(source: str) -> "Template":
     """A template that can be rendered. Raises what `render_template` raises, but no PromptError."""
-    jinja2 = import_extra("jinja2", "chat", "this model's chat template")
+    jinja2 = import_extra("jinja2", "this model's chat template")
     if len(source) > LARGEST_SOURCE:
         rule = f"a chat template must have at most {LARGEST_SOURCE:,} characters"
         raise TokenizerError(f"{rule} (got {len(source):,})")
@@ -70,7 +70,7 @@ class Template:
     """One template, and what it may use."""
 
     def __init__(self, source: str) -> None:
-        jinja2 = import_extra("jinja2", "chat", "this model's chat template")
+        jinja2 = import_extra("jinja2", "this model's chat template")
 
         class Refusal(jinja2.TemplateError):  # type: ignore[misc, name-defined]
             """What a template raises on purpose."""

@@ -5,11 +5,13 @@ from typing import Any
 
 from ..errors import MissingExtraError
 
+INSTALL = "pip install 'llama2-twins[models]'"  # one extra for all that models need: its parts alone rarely do
 
-def import_extra(package: str, extra: str, what: str) -> Any:
-    """A package that an extra brings. Raises MissingExtraError, which names what needs it, if it is not installed."""
+
+def import_extra(package: str, what: str) -> Any:
+    """A package of the extra `models`. Raises MissingExtraError, which names what needs it, if it is not installed."""
     try:
         return import_module(package)
     except ImportError:
         needs = f"{what} needs the {package} package"
-        raise MissingExtraError(f"{needs}: pip install 'llama2-twins[{extra}]'") from None
+        raise MissingExtraError(f"{needs}: {INSTALL}") from None

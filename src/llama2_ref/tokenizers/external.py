@@ -122,7 +122,7 @@ class BytePairs(Subwords):
 def _byte_pair_encoding(
     vocabulary: dict[str, int], merges: list[tuple[str, str]], patterns: Sequence[str], whole: bool
 ) -> Any:
-    tokenizers = import_extra("tokenizers", "tokenizers", "this model's tokenizer")
+    tokenizers = import_extra("tokenizers", "this model's tokenizer")
     inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=merges, ignore_merges=whole))
     split, pre = tokenizers.pre_tokenizers, tokenizers.Regex
     cuts = [split.Split(pre(pattern), behavior="isolated") for pattern in patterns]

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import MissingExtraError, TokenizerError
 from ..formats.llama2c import FilePath
-from ..support.extras import import_extra
+from ..support.extras import INSTALL, import_extra
 from ..support.files import is_file, is_special
 from ..tokenizer import Roles, Tokenizer
 from .external import SPACE, HubTokenizer, PieceTokenizer, decoder_kind, known_ids
@@ -40,9 +40,8 @@ def read_folder(folder: FilePath, vocab_size: int | None) -> Any:
         raise TokenizerError(f"{folder}: {rule} (there is none): copy it there from where the model comes from")
     readable = [path for path in there if path.name not in PACKAGES or find_spec(PACKAGES[path.name])]
     if not readable:
-        extras = " or ".join(f"'llama2-twins[{PACKAGES[path.name]}]'" for path in there)
-        rule = f"{there[0]}: a tokenizer needs the {PACKAGES[there[0].name]} package"
-        raise MissingExtraError(f"{rule}: pip install {extras}")
+        packages = " or ".join(PACKAGES[path.name] for path in there)
+        raise MissingExtraError(f"{there[0]}: a tokenizer needs the {packages} package: {INSTALL}")
     return read_path(readable[0], vocab_size)
 
 
@@ -202,7 +201,7 @@ def _read_json_tokenizer(path: Path, vocab_size: int | None) -> HubTokenizer:
 
 def _parse_json_tokenizer(data: bytes) -> Any:
     """A tokenizers.Tokenizer. Its package raises Exception itself, and a panic is not even that."""
-    tokenizers = import_extra("tokenizers", "tokenizers", "this model's tokenizer")
+    tokenizers = import_extra("tokenizers", "this model's tokenizer")
     try:
         inner = tokenizers.Tokenizer.from_str(data.decode())
         inner.no_truncation(), inner.no_padding()  # which were set when it was trained, and are no part of it
@@ -256,7 +255,7 @@ def _parse_pieces(data: bytes) -> Any:
     """A SentencePieceProcessor."""
     if data[:1].isalnum() and b" 0\n" in data[:100]:
         raise TokenizerError("must be SentencePiece's (this is tiktoken's): a tokenizer.json is needed beside it")
-    sentencepiece = import_extra("sentencepiece", "sentencepiece", "this model's tokenizer")
+    sentencepiece = import_extra("sentencepiece", "this model's tokenizer")
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=data)
         # That it is empty, or names are no text, is told only when it is used.

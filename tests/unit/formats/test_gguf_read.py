@@ -353,7 +353,9 @@ def test_other_kinds_need_the_gguf_package(llama2: ModuleType, tmp_path: Path, m
     path = write(tmp_path / "model.gguf", WIDE, "Q4_K")
     with pytest.raises(MissingExtraError) as caught:
         opened(llama2, path)
-    assert str(caught.value) == f"{path}: reading Q4_K numbers needs the gguf package: pip install 'llama2-twins[gguf]'"
+    assert (
+        str(caught.value) == f"{path}: reading Q4_K numbers needs the gguf package: pip install 'llama2-twins[models]'"
+    )
 
 
 def test_a_chat_template_that_is_none(llama2: ModuleType, tmp_path: Path) -> None:

@@ -247,6 +247,6 @@ def test_a_template_without_jinja2_names_the_extra(llama2, templated, monkeypatc
     monkeypatch.setitem(sys.modules, "jinja2", None)
     other = llama2.Model(templated.tokenizer, templated.transformer, llama2.Sampler, CHATML + "{# other #}")
     for talk in (other.conversation, lambda: other.chat([USER])):
-        with pytest.raises(llama2.MissingExtraError, match=r"pip install 'llama2-twins\[chat\]'"):
+        with pytest.raises(llama2.MissingExtraError, match=r"pip install 'llama2-twins\[models\]'"):
             talk()
     next(other.generate("ab"))

@@ -179,5 +179,5 @@ def test_messages_stay_as_they_are():
 def test_templates_need_the_extra(monkeypatch):
     _template.compile_template.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(llama2_ref.MissingExtraError, match=r"llama2-twins\[chat\]"):
+    with pytest.raises(llama2_ref.MissingExtraError, match=r"llama2-twins\[models\]"):
         render_template(GEMMA + " ", [USER], "", "")

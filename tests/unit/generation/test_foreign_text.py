@@ -143,12 +143,12 @@ def test_what_is_missing_is_named(llama2, folder, call, monkeypatch):
     _template.compile_template.cache_clear()
     code, out, err = call(llama2, "chat", folder, "-i", "a")
     assert (code, out) == (2, "")
-    assert err.endswith("pip install 'llama2-twins[chat]'\n")
+    assert err.endswith("pip install 'llama2-twins[models]'\n")
     assert call(llama2, folder, "-n", "5")[0] == 0
     monkeypatch.setattr("llama2_ref.tokenizers.read.find_spec", lambda name: None)
     code, out, err = call(llama2, folder)
     assert (code, out) == (2, "")
-    assert err.endswith("pip install 'llama2-twins[tokenizers]'\n")
+    assert err.endswith("pip install 'llama2-twins[models]'\n")
 
 
 @pytest.mark.parametrize("name", ["folder", "file", "model"])
