@@ -39,7 +39,8 @@ class Sampler(reference.Sampler):
 
     def _softmax(self, scores: Array) -> Array:
         # Divided in float64: a temperature below float32's range is legal.
-        return kernels.softmax((scores - scores.max()) / np.float64(self.temperature))
+        with np.errstate(over="ignore"):  # what is too small for float32 is -infinity, whose exp is 0, too
+            return kernels.softmax((scores - scores.max()) / np.float64(self.temperature))
 
 
 def log_probabilities(logits: Array) -> Array:

@@ -1,5 +1,6 @@
 """A checkpoint and its tokenizer in one object that makes text."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -192,7 +193,8 @@ def read_tokenizer(file: ModelFile, path: FilePath | None, tokenizer: type[Token
 
 def read_named_tokenizer(path: FilePath, vocab_size: int | None, tokenizer: type[Tokenizer]) -> Any:
     """The tokenizer in a file (tokenizer.bin, tokenizer.json or tokenizer.model) or in a folder of Hugging Face."""
-    if is_folder(Path(path)) or Path(path).suffix in (".json", ".model"):
+    folder = bool(os.fspath(path)) and is_folder(Path(path))  # an empty path would be the current folder
+    if folder or Path(path).suffix in (".json", ".model"):
         return _tokenizers.read_path(path, vocab_size)
     return tokenizer.read(path, vocab_size)
 

@@ -1052,6 +1052,7 @@ STOP, SAMPLES = "fuzz/test_stop.py::", "unit/test_sampler.py::"
 SESSION, PERPLEXITY = "unit/formats/test_session.py::", "unit/generation/test_perplexity.py::"
 ANY_END = SAMPLES + "test_samples_end_in_any_order_and_round[{}]"
 TURNS_OF = "unit/generation/test_turns.py::"
+FLAGS = "unit/cli/test_flags.py::test_"
 NEXT_TURN = TURNS_OF + "test_the_next_turn_finds_what_it_would_anew[{}]"
 FILTERED = SAMPLER + "test_samplers_draw_accepted_tokens_whatever_is_filtered"
 MINP_GRID = SAMPLER + "test_min_p_is_equal_on_a_grid"
@@ -1220,6 +1221,66 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {"LOGITS // transformer.config.vocab_size": "LOGITS"}),
 )  # fmt: skip
 
+FLAGS_AT_ODD_VALUES = of(
+    "llama2_ref/cli/main.py",
+    ("no steps are the default of a text", FLAGS + "steps_of_a_text[llama2_fast-['-n', 0]-300-False]",
+     {"steps = STEPS if args.steps is None else args.steps": "steps = args.steps or STEPS"}),
+    ("a chat has the steps of a text", FLAGS + "steps_of_a_chat[llama2_fast-['-n', 0]]",
+     {"model.conversation(args.steps or 0,": "model.conversation(args.steps or STEPS,"}),
+    ("the note tells of any steps beyond the default", FLAGS + "steps_of_a_text[llama2_fast-['-n', 257]-257-False]",
+     {"if steps is not None and steps > seq_len:": "if steps is not None and steps > STEPS:"}),
+    ("an explicit empty prompt is refused", FLAGS + "an_empty_prompt_begins_from_nothing[llama2_fast]",
+     {'if not text and args.prompt == "-":': "if not text:"}),
+    ("an empty text can't be cut", FLAGS + "an_empty_text_is_cut_into_bos[llama2_fast]",
+     {"    if prompt is None:\n": "    if not prompt:\n"}),
+    ("an empty question is asked for again", FLAGS + "a_chat_needs_a_question[llama2_fast]",
+     {'    if first == "":\n': "    if False:\n"}),
+    ("seed 0 is no seed", FLAGS + "seeds[llama2_fast]", {'"seed": args.seed,': '"seed": args.seed or None,'}),
+    ("no alternatives are no log-probabilities", FLAGS + "log_probabilities[llama2_fast-0]",
+     {'("topk", "minp", "repetition_penalty", "logprobs")}':
+      '("topk", "minp", "repetition_penalty", "logprobs")}\n    named["logprobs"] = named["logprobs"] or None'}),
+    ("the last stop string counts", FLAGS + "stop_strings_add_up[llama2_fast]",
+     {"for stop in args.stop]": "for stop in args.stop[-1:]]"}),
+    ("an empty name of a tokenizer is none", FLAGS + "what_has_no_meaning[llama2_fast--z -generate]",
+     {"found[1] if tokenizer is None else tokenizer": "tokenizer or found[1]"}),
+    ("an empty name of a session is none", FLAGS + "what_has_no_meaning[llama2_fast---session -generate]",
+     {"return None if args.session is None else": "return None if not args.session else"}),
+    ("an empty name is that of the bundled model", FLAGS + "an_empty_name_is_no_model[llama2_fast]",
+     {"args.model) if name is not None]": "args.model) if name]"}),
+    ("0 threads are the default", FLAGS + "what_has_no_meaning[llama2_fast---threads 0-generate]",
+     {"in knobs.items() if value is not None}": "in knobs.items() if value}"}),
+) + of(
+    "llama2_ref/generation/stream.py",
+    ("a text makes one token more than it has steps", FLAGS + "steps_of_a_text[llama2_fast-['-n', 1]-1-False]",
+     {"if len(self.tokens) > self._end:": "if len(self.tokens) > self._end + 1:"}),
+) + of(
+    "llama2_ref/generation/perplexity.py",
+    ("a context of 0 is the model's", FLAGS + "what_perplexity_refuses[llama2_fast---context 0--]",
+     {"context = seq_len if context is None else context": "context = context or seq_len"}),
+    ("a stride of 0 is half the context",
+     FLAGS + "what_perplexity_refuses[llama2_fast---stride 0--]",
+     {"stride = context // 2 if stride is None else stride": "stride = stride or context // 2"}),
+) + of(
+    "llama2_ref/formats/convert.py",
+    ("version 0 is the default", FLAGS + "versions_of_llama2_c[llama2_fast]",
+     {"1 if version is None else version": "version or 1"}),
+    ("a model is written into the current folder",
+     FLAGS + "what_convert_refuses[llama2_fast---]",
+     {"    if not os.fspath(output):": "    if False:"}),
+    ("an empty type is none",
+     FLAGS + "what_convert_refuses[llama2_fast-x.gguf --type --]",
+     {"if kind is not None and kind not in KINDS:": "if kind and kind not in KINDS:"}),
+) + of(
+    "llama2_ref/model.py",
+    ("an empty name is the current folder", FLAGS + "what_has_no_meaning[llama2_fast--z -generate]",
+     {"folder = bool(os.fspath(path)) and is_folder(Path(path))": "folder = is_folder(Path(path))"}),
+) + of(
+    "llama2_fast/sampler.py",
+    ("a tiny temperature makes numpy complain",
+     FLAGS + "sampling[llama2_fast-['-t', 1e-300, '-p', 1]-all]",
+     {'with np.errstate(over="ignore"):': "with np.errstate():"}),
+)  # fmt: skip
+
 # --------------------------------------------------------------------------------------------------- inside the engines
 
 SIZES = "unit/engines/test_buffers.py::"
@@ -1283,5 +1344,5 @@ INSIDE_THE_ENGINES = of(
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
     *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR, *FOLDERS,
-    *INSIDE_THE_ENGINES,
+    *FLAGS_AT_ODD_VALUES, *INSIDE_THE_ENGINES,
 ]  # fmt: skip

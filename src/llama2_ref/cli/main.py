@@ -53,7 +53,7 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
   {prog} quantize stories15M.bin stories15M.q8.bin      a quarter of the size
 """,
     "convert": """\
-  {prog} convert stories15M.bin stories15M.gguf         for llama.cpp, with its tokenizer (extra gguf)
+  {prog} convert stories15M.bin stories15M.gguf         for llama.cpp, with its tokenizer (extra models)
 """,
     "perplexity": """\
   {prog} perplexity stories15M.bin text.txt             one number; --quantize int8 tells what integers cost
@@ -186,7 +186,9 @@ def _parser(llama2: ModuleType, prog: str, tools: dict[str, ModuleType]) -> Pars
         _add_checkpoint(add[name])
     for name in ("generate", "chat", "tokenize"):
         add[name].add_argument("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint")
-        add[name].add_argument("-i", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input")
+        add[name].add_argument(
+            "-i", "--prompt", metavar="TEXT", help="the prompt; - reads standard input, an empty one is none"
+        )
     for name in ("generate", "chat"):
         _add_sampling(add[name], llama2)
     _add_samples(add["generate"])
@@ -314,12 +316,15 @@ def _temperature(args: argparse.Namespace) -> float:
 
 
 def _prompt(args: argparse.Namespace) -> str | None:
-    """The prompt, None where there is none. Raises PromptError if there is one, but it is empty or no text."""
+    """The prompt, None where there is none; an empty one begins from nothing, as in llama2.c.
+
+    Raises PromptError if it is no text, or is to come from standard input, which holds none: that is an accident.
+    """
     if args.prompt is None:
         return None
     text = _line(_input(whole=True)) if args.prompt == "-" else _text(args.prompt)
-    if not text:
-        raise PromptError("prompt must not be empty (leave it out to begin from nothing)")
+    if not text and args.prompt == "-":
+        raise PromptError("prompt must not be empty on standard input (-i '' begins from nothing)")
     return check_text(text)
 
 
@@ -401,6 +406,8 @@ def _chat(llama2: ModuleType, args: argparse.Namespace) -> None:
     if getattr(args, "samples", None) is not None:
         raise UsageError("--samples is for texts: a chat has one answer to each question")
     first = _prompt(args)
+    if first == "":
+        raise PromptError("prompt must not be empty in a chat (leave it out to be asked)")
     system = check_text(_text(args.system, "system message"), "system message") if args.system else None
     model = _load(llama2, args)
     session = _session(llama2, model, args)

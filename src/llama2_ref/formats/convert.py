@@ -1,5 +1,6 @@
 """Write a model again in another format: GGUF, a folder of Hugging Face, or llama2.c's own."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -85,6 +86,8 @@ def convert_with(
 
 def _format(output: FilePath, to: str | None, kind: str | None, version: int | None, tokenizer: FilePath | None) -> str:
     """The format that is meant. Raises ConfigError if there is none, or an argument is for another one."""
+    if not os.fspath(output):  # which would be the current folder
+        raise ConfigError("the output must have a name (got '')")
     found = SUFFIXES.get(Path(output).suffix) if to is None else to
     if found not in FORMATS:
         got = f"{output} ends neither in .gguf nor in .bin, and is no name of a folder" if to is None else f"got {to!r}"

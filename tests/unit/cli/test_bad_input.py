@@ -447,10 +447,9 @@ LONG = "é" * 100  # takes 200 byte tokens
 @pytest.mark.parametrize(
     ("prompt", "stdin", "says"),
     [
-        ("", b"", "prompt must not be empty (leave it out to begin from nothing)"),
-        ("-", b"", "prompt must not be empty"),
-        ("-", b"\n", "prompt must not be empty"),
-        ("-", b"\r\n", "prompt must not be empty"),
+        ("-", b"", "prompt must not be empty on standard input (-i '' begins from nothing)"),
+        ("-", b"\n", "prompt must not be empty on standard input"),
+        ("-", b"\r\n", "prompt must not be empty on standard input"),
         ("-", b"a\0b", "prompt must not contain NUL (character 1 is one)"),
         ("-", b"ab\xff\n", "prompt must be valid UTF-8 (byte 2 is 0xFF)"),
         ("-", "é".encode()[:1], "prompt must be valid UTF-8 (byte 0 is 0xC3)"),

@@ -683,7 +683,7 @@ def test_arguments(refuse: Refuse, model: Path, tmp_path: Path) -> None:
         ("--backend", "gpu"): "argument --backend: invalid choice: 'gpu'",
         ("-n", "25"): "--steps must be at most 24, the context of this model (got 25)",
         ("-i", "a" * 30): "tokens must fit into the context of 24 (got ",
-        ("-i", ""): "prompt must not be empty",
+        ("-i", "", "--tokens", ids): "the tokens can be named by -i or by --tokens (got both)",
         ("-i", "a", "--tokens", ids): "the tokens can be named by -i or by --tokens (got both)",
         ("--quantize", "int3"): "argument --quantize: invalid choice: 'int3'",
         (*logits,): "--logits needs the tokens that they belong to: -i TEXT, or --tokens FILE",
