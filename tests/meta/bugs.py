@@ -1284,6 +1284,9 @@ FLAGS_AT_ODD_VALUES = of(
 # --------------------------------------------------------------------------------------------------- inside the engines
 
 SIZES = "unit/engines/test_buffers.py::"
+WHERE = "unit/engines/test_not_finite.py::"
+INDEX = WHERE + "test_the_index_of_a_number_in_its_vector_is_told"
+SAME_WEIGHT = WHERE + "test_engines_say_the_same_of_a_weight_that_is_not_finite"
 PORTIONS = BITS + "test_every_row_of_every_portion_is_its_own_product"
 PASS_BUFFERS = SIZES + "test_buffers_of_a_pass_hold_what_it_takes"
 
@@ -1339,6 +1342,50 @@ INSIDE_THE_ENGINES = of(
      {"end = start + some if start + some < count else count":
       "end = start + some if start + some < count else start + (count - start) // 3 * 3"}),
     needs="numba",
+) + of(
+    "llama2_fast/engines/simd/kernels/layers.py",
+    ("a bad number is sought in the first vector of a group", INDEX + "[int8-17]",
+     {"for i in range(start, start + count):": "for i in range(start, start + (16 if count > 16 else count)):"}),
+    ("only the last vector of a group must be finite", INDEX + "[int8-0]",
+     {"odd = odd + (v - v)": "odd = v - v"}),
+    ("the index of a bad number is that in its group", INDEX + "[int4-32]",
+     {"put_int32(error, np.int32(i + 1))": "put_int32(error, np.int32(i - start + 1))"}),
+    ("the last of several bad numbers is told", INDEX + "[int8-31]",
+     {"if v - v != _ZERO and int32_at(error) == 0:": "if v - v != _ZERO:"}),
+    ("the last group with a bad number is told", INDEX + "[int4-31]",
+     {"    if int32_at(error) == 0:\n        for i":
+      "    put_int32(error, np.int32(0))\n    if int32_at(error) == 0:\n        for i"}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/kernels/step.py",
+    ("errors of wanted rows go to the first rows", SAME_WEIGHT + "[w2-int8]",
+     {"_quantize_row(job, m, h, t + own, row)": "_quantize_row(job, m, h, t + own, t)"}),
+    ("an error goes to the first row", WHERE + "test_the_token_whose_vector_overflows_is_told[wv]",
+     {"_quantize_row(job, m, x + t * stride, t + own, t)": "_quantize_row(job, m, x + t * stride, t + own, 0)"}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/engine.py",
+    ("errors of a sequence are those of the first one", SAME_WEIGHT + "[token_embedding_table-int8]",
+     {"            row += len(tokens)\n        return logits": "        return logits"}),
+    ("logits count from the first token of a prompt", SAME_WEIGHT + "[token_embedding_table-None]",
+     {"first = len(tokens) - len(logits)": "first = 0"}),
+    ("a cache counts tokens before they are checked", SAME_WEIGHT + "[rms_att_weight-int8]",
+     {"            self._check(row, tokens, cache, logits[-1])\n            cache.length += len(tokens)":
+      "            cache.length += len(tokens)\n            self._check(row, tokens, cache, logits[-1])"}),
+    ("positions of errors begin with the pass", WHERE + "test_engines_say_the_same_in_chunks[w2-int8]",
+     {"raise with_cause(NumericsError(reason), cache.length, cause)":
+      "raise with_cause(NumericsError(reason), row + t, cause)"}),
+    ("a bad number loses its sign", SAME_WEIGHT + "[w3-int8]",
+     {"np.int32(error >> 32).view(np.float32)": "np.int32(error >> 32 & 0x7FFFFFFF).view(np.float32)"}),
+    needs="numba",
+) + of(
+    "llama2_fast/transformer.py",
+    ("a token of a prompt is blamed by its place in the chunk", WHERE + "test_engines_say_the_same_in_chunks[w2-None]",
+     {"return with_cause(error, cache.length, first": "return with_cause(error, i, first"}),
+    ("logits in the midst of a prompt are looked at", SAME_WEIGHT + "[token_embedding_table-None]",
+     {"int(every or (last and i == len(tokens) - 1))": "1"}),
+    ("scales are looked at behind offsets", WHERE + "test_the_first_bad_number_of_a_matrix_is_told[Q4_1-nan]",
+     {"for array in map(np.asarray, reversed(parts)):": "for array in map(np.asarray, parts):"}),
 )  # fmt: skip
 
 BUGS = [

@@ -109,7 +109,7 @@ def random_file_twins(config: llama2_ref.Config, seed: int, kind: str, shared: b
         if name.startswith("rms"):
             pair = [views[name], field]
         elif isinstance(field, list):
-            pair = list(zip(*(decoded(array) for array in field), strict=True))
+            pair = [list(layers) for layers in zip(*(decoded(array) for array in field), strict=True)]
         else:
             pair = decoded(field)
         for one, matrix in zip(made, pair, strict=True):
