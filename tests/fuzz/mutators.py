@@ -399,6 +399,8 @@ def _resized(header: bytes, rng: random.Random) -> bytes:
                 each["shape"] = rng.choice(([], [0], [2], [3, 2], [2, 3], [1, 2, 1], [*each["shape"][::-1]]))
             size = prod(map(float, each["shape"])) * ITEM_BYTES[each["dtype"]]
             size = int(size) if 0 <= size < 2**60 else 8
+            if rng.random() < 0.05:  # a gap before it, or it begins within the one before
+                end = max(0, end + rng.choice((-8, -4, -1, 1, 4)))
             each["data_offsets"], end = [end, end + size], end + size
         return json.dumps(found).encode()
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
