@@ -5,7 +5,17 @@ MINUTES ?= 10
 TORCH ?= torch==2.13.0
 ARGS ?=
 
-.PHONY: run test fuzz fuzz-files verify bench bounds-report planted-report mutants lint train test-training clean
+# The tests start hundreds of processes: where Python is told to keep no bytecode, each would compile all modules anew.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help run test quick fuzz fuzz-files verify bench bounds-report planted-report mutants lint format train test-training \
+	hooks clean
+.DEFAULT_GOAL := help
+
+# This list.
+help:
+	@awk '/^# / {text = text substr($$0, 2); next} /^[a-z-]+:/ && text {sub(/:.*/, ""); sub(/[.] .*/, ".", text); \
+		printf "make %-15s%s\n", $$0, text} {text = ""}' Makefile
 
 # When you want text: a story by the bundled model. make run ARGS='MODEL -i "One day"' for another one: a GGUF file, a folder
 # of Hugging Face, a checkpoint of llama2.c.
@@ -15,6 +25,14 @@ run: .venv/run
 # Before every commit: the tests; LLAMA2_PLANTED=all plants all bugs. make test ARGS='-k tokenizer' for some of them.
 test: .venv/dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# Between two edits: lint, types, and the tests that matter for what has changed since main, in under 90 seconds.
+# ARGS='--base HEAD~3' for what has changed since then, ARGS=--all for all unit tests.
+quick: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tests/quick.py $(ARGS)
 
 # When you look for bugs: the fuzz tests with new inputs each time, for MINUTES, on all cores.
 # LLAMA2_FUZZ_DB=redis://HOST:PORT shares what is found with other machines; HYPOTHESIS_PROFILE=regress make test replays it.
@@ -50,6 +68,16 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# After an edit: format, and mend what ruff can mend by itself.
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Once, when you begin: let git run the linters before each commit, and look at its message. No network is needed then.
+hooks: .venv/dev
+	$(BIN)/python -m pip install --quiet pre-commit
+	$(BIN)/pre-commit install --hook-type pre-commit --hook-type commit-msg
 
 # When you want to make the bundled model anew, in training/build: under an hour on two cores, and it can be interrupted.
 train: .venv/train

@@ -4,6 +4,7 @@
 names, signatures and errors.
 """
 
+from llama2_ref import __version__ as __version__
 from llama2_ref.config import Config, RopeScaling
 from llama2_ref.errors import (
     CheckpointError,
@@ -28,8 +29,6 @@ from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
 from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, Weights
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",

@@ -32,7 +32,7 @@ from .tokenizer import Tokenizer
 from .transformer import KVCache, Taps, Transformer
 from .weights import Int4Matrix, Int4OffsetMatrix, Int8Matrix, Weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # of both packages, and of the distribution: pyproject.toml reads it here
 
 __all__ = [
     "CheckpointError",

@@ -34,8 +34,9 @@ class TokenLogprob(NamedTuple):
 
 
 class Sampler:
-    """Picks a token from logits. The same seed gives the same tokens, and, where only temperature and top-p are used,
-    those of llama2.c.
+    """Picks a token from logits.
+
+    The same seed gives the same tokens, and, where only temperature and top-p are used, those of llama2.c.
 
     The steps, in this order (that of Hugging Face's transformers):
 

@@ -14,7 +14,7 @@ SHARING = (("wq", "wk", "wv"), ("w1", "w3"))  # matrices that are given the same
 
 
 def choose_backend(asked: str | None, own_kernels: bool, weights: Weights) -> str:
-    """ "numpy" or "simd". Raises ConfigError or MissingExtraError if what is asked for can't be."""
+    """Name one: "numpy" or "simd". Raises ConfigError or MissingExtraError if what is asked for can't be."""
     name = asked or os.environ.get("LLAMA2_BACKEND") or "auto"
     if name not in BACKENDS:
         raise ConfigError(f"backend must be one of {', '.join(BACKENDS)} (got {name!r})")
