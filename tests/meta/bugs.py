@@ -1221,6 +1221,66 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {"LOGITS // transformer.config.vocab_size": "LOGITS"}),
 )  # fmt: skip
 
+SPECIAL = "unit/tokenizers/test_special_ids.py::test_"
+ID_0 = SPECIAL + "a_token_may_have_the_id_0[{}]"
+
+TOKENS_THAT_ARE_0 = of(
+    "llama2_ref/tokenizer.py",
+    ("a BOS of 0 is none", ID_0.format("roles, bos"),
+     {"begin = [self.bos] if bos and self.bos is not None else []": "begin = [self.bos] if bos and self.bos else []"}),
+    ("an EOS of 0 is none", ID_0.format("roles, eos"),
+     {"([self.eos] if eos and self.eos is not None else [])": "([self.eos] if eos and self.eos else [])"}),
+    ("a space is kept behind a BOS of 0", ID_0.format("GGUF of pieces, bos"),
+     {"begins = roles.trims  #": "begins = False  #",
+      "(token == roles.bos and roles.space_prefix)": "(token and token == roles.bos and roles.space_prefix)",
+      "or (roles.trims and begins and not text)": "or (begins and not text)"}),
+) + of(
+    "llama2_ref/tokenizers/external.py",
+    ("a BOS of 0 is none", ID_0.format("tokenizer.json, bos by name"),
+     {"begin = [self.bos] if bos and self.bos is not None else []": "begin = [self.bos] if bos and self.bos else []"}),
+    ("an EOS of 0 is none", ID_0.format("tokenizer.json, eos by name"),
+     {"([self.eos] if eos and self.eos is not None else [])": "([self.eos] if eos and self.eos else [])"}),
+    ("no token of 0 is known", ID_0.format("GGUF of letters, eot"),
+     {"for token in tokens if token is not None)": "for token in tokens if token)"}),
+) + of(
+    "llama2_ref/tokenizers/read.py",
+    ("a named token of 0 is not found", ID_0.format("tokenizer.json, eos by name"),
+     {"            if token is None:\n": "            if not token:\n"}),
+    ("an id of 0 is no number in settings", ID_0.format("config.json, eos"),
+     {"[] if given is None else [given]": "[given] if given else []"}),
+    ("generation_config.json with 0 says nothing", ID_0.format("generation_config.json"),
+     {'if self.generation.get("eos_token_id") is not None:': 'if self.generation.get("eos_token_id"):'}),
+    ("SentencePiece's ids begin with 1", ID_0.format("tokenizer.model, bos"),
+     {"named[name] is None and own[name] >= 0": "named[name] is None and own[name] > 0"}),
+) + of(
+    "llama2_ref/tokenizers/gguf.py",
+    ("an id of 0 is the usual one", ID_0.format("GGUF of pieces, eos"),
+     {"token = metadata.get(PREFIX + name, default)": "token = metadata.get(PREFIX + name) or default"}),
+    ("the unknown token is never 0", ID_0.format("GGUF of pieces, unknown"),
+     {"kinds.index(UNKNOWN) if UNKNOWN in kinds else 0) or 0":
+      "0) or (kinds.index(UNKNOWN) if UNKNOWN in kinds else 0)"}),
+) + of(
+    "llama2_ref/generation/stream.py",
+    ("no text begins from 0", SPECIAL + "texts_and_chats_with_a_token_0[llama2_fast-bos-template]",
+     {"if tokens or tokenizer.start is not None:": "if tokens or tokenizer.start:"}),
+) + of(
+    "llama2_ref/formats/gguf_write.py",
+    ("ids of 0 are not copied", SPECIAL + "ids_are_converted[llama2_fast-(1, 0)]",
+     {'key.startswith("tokenizer.") and value not in ("", [])': 'key.startswith("tokenizer.") and value'}),
+) + of(
+    "llama2_ref/formats/convert.py",
+    ("a folder has the ids of llama2.c", SPECIAL + "ids_are_converted[llama2_fast-(1, 0)]",
+     {"    special = _special_ids(model)\n": "    special = None\n"}),
+    ("an id of 0 is not told to a folder", SPECIAL + "ids_are_converted[llama2_fast-(0, None)]",
+     {"for name in names if type(metadata.get(PREFIX + name)) is int}":
+      "for name in names if metadata.get(PREFIX + name)}"}),
+) + of(
+    "llama2_ref/formats/huggingface.py",
+    ("the ids of config.json are lost beside a generation_config.json",
+     SPECIAL + "a_generation_config_has_the_last_word",
+     {"(given or {}) | read_json(generation)": "read_json(generation)"}),
+)  # fmt: skip
+
 FLAGS_AT_ODD_VALUES = of(
     "llama2_ref/cli/main.py",
     ("no steps are the default of a text", FLAGS + "steps_of_a_text[llama2_fast-['-n', 0]-300-False]",
@@ -1391,5 +1451,5 @@ INSIDE_THE_ENGINES = of(
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
     *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR, *FOLDERS,
-    *FLAGS_AT_ODD_VALUES, *INSIDE_THE_ENGINES,
+    *TOKENS_THAT_ARE_0, *FLAGS_AT_ODD_VALUES, *INSIDE_THE_ENGINES,
 ]  # fmt: skip

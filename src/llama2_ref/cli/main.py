@@ -186,9 +186,7 @@ def _parser(llama2: ModuleType, prog: str, tools: dict[str, ModuleType]) -> Pars
         _add_checkpoint(add[name])
     for name in ("generate", "chat", "tokenize"):
         add[name].add_argument("-z", "--tokenizer", metavar="FILE", help="default: the one beside the checkpoint")
-        add[name].add_argument(
-            "-i", "--prompt", metavar="TEXT", help="the prompt; - reads standard input, an empty one is none"
-        )
+        add[name].add_argument("-i", "--prompt", metavar="TEXT", help="the prompt; - reads it from standard input")
     for name in ("generate", "chat"):
         _add_sampling(add[name], llama2)
     _add_samples(add["generate"])

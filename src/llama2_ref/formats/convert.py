@@ -11,9 +11,13 @@ from ..config import Config
 from ..errors import ConfigError, TokenizerError
 from ..model import find_tokenizer, read_model
 from ..quantize import float_rows
+from ..support.files import is_file
+from ..support.strict_json import read_json
 from ..tokenizer import Tokenizer
+from ..tokenizers.gguf import PREFIX
 from .gguf_container import read_container
 from .gguf_write import KINDS, Chunks, Entries, copied_vocabulary, sentencepiece_vocabulary, write_gguf
+from .huggingface import CONFIG
 from .llama2c import FilePath, Progress, write_checkpoint
 from .model_file import ModelFile, is_foreign, is_gguf
 
@@ -76,7 +80,8 @@ def convert_with(
     elif to == "safetensors":
         folder = import_module(parts.folders)
         beside = model if Path(model).is_dir() else None
-        notes += folder.write_folder(output, config, weights, progress=progress, tokenizer=beside)
+        special = _special_ids(model)
+        notes += folder.write_folder(output, config, weights, progress=progress, tokenizer=beside, special=special)
     else:
         parts.write_checkpoint(output, config, weights, 1 if version is None else version, progress)
         if is_foreign(model):
@@ -103,6 +108,19 @@ def _format(output: FilePath, to: str | None, kind: str | None, version: int | N
         if given is not None and found != owner:
             raise ConfigError(f"a {name} can be told only for {owner} (got {given} for {found})")
     return found
+
+
+def _special_ids(model: FilePath) -> dict[str, Any] | None:
+    """BOS and EOS of a model as config.json calls them, None for a model that says nothing of them."""
+    names = ("bos_token_id", "eos_token_id")
+    if is_gguf(model):
+        metadata = read_container(model).metadata
+        usual = {"bos_token_id": 1, "eos_token_id": 2} if metadata.get(f"{PREFIX}model") == "llama" else {}
+        return usual | {name: metadata[PREFIX + name] for name in names if type(metadata.get(PREFIX + name)) is int}
+    if not is_file(Path(model) / CONFIG):
+        return None
+    settings = read_json(Path(model) / CONFIG)
+    return {name: settings[name] for name in names if name in settings}
 
 
 def _vocabulary(model: FilePath, config: Config, tokenizer: FilePath | None) -> Entries:

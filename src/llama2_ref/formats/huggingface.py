@@ -209,12 +209,14 @@ def write_folder(
     progress: Progress | None = None,
     tokenizer: FilePath | None = None,
     encode: Encode | None = None,
+    special: Settings | None = None,
 ) -> tuple[str, ...]:
     """Write a folder that transformers reads: beside `path`, then renamed. Returns notes, a line each.
 
     Integers are expanded; numbers become `dtype`: float32, float16 or bfloat16. `tokenizer` is a folder, or a file in
     one, whose tokenizer files are copied. `progress(done, total)` is called with bytes after each tensor.
-    `encode` makes bytes of a matrix, as `encode_rows` does.
+    `encode` makes bytes of a matrix, as `encode_rows` does. `special` are `bos_token_id` and `eos_token_id`, where the
+    tokenizer files have no generation_config.json; None for those of llama2.c's vocabularies.
 
     Raises CheckpointError if `path` is a file or a folder that is not empty, or can't be written, ConfigError if
     transformers can't have such a model, and NumericsError if a number is beyond `dtype`.
@@ -225,7 +227,7 @@ def write_folder(
         raise ConfigError(f"n_heads must divide dim in {CONFIG} (got n_heads {config.n_heads}, dim {config.dim})")
     with whole_folder(path) as beside:
         notes = _copy_tokenizer(tokenizer, beside)
-        _fill(beside, path, config, weights, dtype, progress, encode or encode_rows)
+        _fill(beside, path, config, weights, dtype, progress, encode or encode_rows, special)
     return notes
 
 
@@ -237,10 +239,12 @@ def _fill(
     dtype: str,
     progress: Progress | None,
     encode: Encode,
+    special: Settings | None,
 ) -> None:
     """Write config and weights into the folder beside `path`, whose name errors must not tell."""
     try:
-        settings = _settings(config, weights.shared_classifier, dtype, beside / GENERATION)
+        settings = _settings(config, weights.shared_classifier, dtype)
+        settings |= _special_ids(beside / GENERATION, special)
         write_whole(beside / CONFIG, [json.dumps(settings, indent=2).encode() + b"\n"])
         tensors = _written(config, weights, DTYPES[dtype], encode, progress)
         write_file(beside / ONE_FILE, tensors, {"format": "pt"})  # which transformers asks for
@@ -259,9 +263,17 @@ def _copy_tokenizer(source: FilePath | None, folder: Path) -> tuple[str, ...]:
     return ("no tokenizer was written: the model's own is in no format of Hugging Face",)
 
 
-def _settings(config: Config, tied: bool, dtype: str, generation: Path) -> Settings:
+def _special_ids(generation: Path, given: Settings | None) -> Settings:
+    """BOS and EOS as config.json has them: those of a generation_config.json, else those that are given."""
+    found = {"bos_token_id": 1, "eos_token_id": 2} if given is None else given
+    if is_file(generation):
+        found = (given or {}) | read_json(generation)
+    return {name: found[name] for name in ("bos_token_id", "eos_token_id") if name in found}
+
+
+def _settings(config: Config, tied: bool, dtype: str) -> Settings:
     """What config.json says. Older and newer versions of transformers understand these names."""
-    settings: Settings = {
+    return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": config.vocab_size,
@@ -281,8 +293,6 @@ def _settings(config: Config, tied: bool, dtype: str, generation: Path) -> Setti
         "tie_word_embeddings": tied,
         "torch_dtype": dtype,
     }
-    special = read_json(generation) if is_file(generation) else {"bos_token_id": 1, "eos_token_id": 2}
-    return settings | {name: special[name] for name in ("bos_token_id", "eos_token_id") if name in special}
 
 
 def _scaling_settings(scaling: RopeScaling | None) -> Settings | None:
