@@ -1347,6 +1347,10 @@ SIZES = "unit/engines/test_buffers.py::"
 WHERE = "unit/engines/test_not_finite.py::"
 INDEX = WHERE + "test_the_index_of_a_number_in_its_vector_is_told"
 SAME_WEIGHT = WHERE + "test_engines_say_the_same_of_a_weight_that_is_not_finite"
+LAYOUTS = "unit/engines/test_layouts.py::"
+LAYOUT = LAYOUTS + "test_compiled_code_reads_any_layout"
+LAYOUT_OF_PART = LAYOUTS + "test_compiled_code_reads_any_layout_of_a_part"
+WRITTEN = LAYOUTS + "test_any_layout_is_written_and_known_again"
 PORTIONS = BITS + "test_every_row_of_every_portion_is_its_own_product"
 PASS_BUFFERS = SIZES + "test_buffers_of_a_pass_hold_what_it_takes"
 
@@ -1384,6 +1388,43 @@ INSIDE_THE_ENGINES = of(
     ("only the last logits have a tap", PASS_BUFFERS + "[int4]",
      {'(c.n_layers, "logits"): (wanted, c.vocab_size)}': '(c.n_layers, "logits"): (1, c.vocab_size)}'}),
     needs="numba",
+) + of(
+    "llama2_fast/engines/simd/packing.py",
+    ("columns that lie first are packed as rows", LAYOUT + "[columns first-F32]",
+     {" or not w.flags.c_contiguous": ""}),
+    ("rows that lie together in any order are packed as they lie", LAYOUT + "[columns first-F16]",
+     {"not w.flags.c_contiguous": "not w.flags.forc"}),
+    ("only the last axis must lie number by number", LAYOUT + "[a part of wider rows-BF16]",
+     {"not w.flags.c_contiguous": "w.strides[-1] != w.itemsize"}),
+    ("bytes of a small number may be in any order", LAYOUT + "[the other byte order-BF16]",
+     {"np.asarray(matrix.bits, np.uint16)": "matrix.bits"}),
+    ("a matrix of any float16 numbers is packed as it is", LAYOUT + "[the other byte order-F16]",
+     {'getattr(matrix, "dtype", None) == np.float16': 'getattr(matrix, "dtype", np.dtype("V")).char == "e"'}),
+    ("integers are packed in the order in which they lie", LAYOUT + "[columns first-int8]",
+     {"q[some].reshape(-1, groups, group)": 'q[some].reshape(-1, groups, group, order="A")'}),
+    ("scales are packed in the order in which they lie", LAYOUT_OF_PART + "[columns first-scale]",
+     {"q, scale = matrix.q, np.asarray(matrix.scale, np.float32)[:, :, None]":
+      'q, scale = matrix.q, np.asarray(matrix.scale, np.float32)\n'
+      '    scale = scale.ravel(order="K").reshape(scale.shape)[:, :, None]'}),
+    ("offsets are packed in the order in which they lie", LAYOUT_OF_PART + "[columns first-offset]",
+     {"np.asarray(matrix.offset, np.float32)[:, :, None]":
+      'np.asarray(matrix.offset, np.float32).ravel(order="K").reshape(matrix.offset.shape)[:, :, None]'}),
+    needs="numba",
+) + of(
+    "llama2_fast/quantize.py",
+    ("numbers are grouped in the order in which they lie", LAYOUTS
+     + "test_any_layout_is_quantized[columns first-F32-int8]",
+     {"return x.reshape(*x.shape[:-1], -1, group_size)": 'return x.reshape(*x.shape[:-1], -1, group_size, order="A")'}),
+    ("integers are widened in the order in which they lie", LAYOUTS
+     + "test_numpy_keeps_its_bounds_with_any_layout[columns first-int8]",
+     {"groups = w_q[block].reshape(-1, *vectors.shape[1:])":
+      'groups = w_q[block].reshape(-1, *vectors.shape[1:], order="A")'}),
+) + of(
+    "llama2_fast/matrices/llama2c.py",
+    ("numbers are written in the order in which they lie", WRITTEN + "[columns first-F32]",
+     {"(part.tobytes() for part": '(part.tobytes("A") for part'}),
+    ("scales are written in the order in which they lie", WRITTEN + "[columns first-Q8_0]",
+     {"np.asarray(matrix.scale, np.float32).tobytes()": 'np.asarray(matrix.scale, np.float32).tobytes("A")'}),
 ) + of(
     "llama2_fast/engines/simd/kernels/products.py",
     ("rows left over take the vectors of the first portion", PORTIONS + "[1 and 3-None-133]",

@@ -60,7 +60,7 @@ def _pack(matrix: Any) -> Packed:
     if isinstance(matrix, Int8Matrix):
         return _pack_groups(matrix, f.INT8)
     if isinstance(matrix, BFloat16Matrix):
-        return _pack_float(matrix.bits, f.BFLOAT16)
+        return _pack_float(np.asarray(matrix.bits, np.uint16), f.BFLOAT16)
     if getattr(matrix, "dtype", None) == np.float16:
         return _pack_float(matrix, f.FLOAT16)
     return _pack_float(np.asarray(matrix, np.float32), f.FLOAT32)
