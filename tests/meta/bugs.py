@@ -1270,7 +1270,7 @@ TOKENS_THAT_ARE_0 = of(
 ) + of(
     "llama2_ref/formats/convert.py",
     ("a folder has the ids of llama2.c", SPECIAL + "ids_are_converted[llama2_fast-(1, 0)]",
-     {"    special = _special_ids(model)\n": "    special = None\n"}),
+     {'"special": _special_ids(model)}': '"special": None}'}),
     ("an id of 0 is not told to a folder", SPECIAL + "ids_are_converted[llama2_fast-(0, None)]",
      {"for name in names if type(metadata.get(PREFIX + name)) is int}":
       "for name in names if metadata.get(PREFIX + name)}"}),

@@ -78,10 +78,8 @@ def convert_with(
         vocabulary = _vocabulary(model, config, tokenizer)
         write_gguf(output, config, weights, kind or "f32", vocabulary, parts.chunks, progress)
     elif to == "safetensors":
-        folder = import_module(parts.folders)
-        beside = model if Path(model).is_dir() else None
-        special = _special_ids(model)
-        notes += folder.write_folder(output, config, weights, progress=progress, tokenizer=beside, special=special)
+        beside = {"tokenizer": model if Path(model).is_dir() else None, "special": _special_ids(model)}
+        notes += import_module(parts.folders).write_folder(output, config, weights, progress=progress, **beside)
     else:
         parts.write_checkpoint(output, config, weights, 1 if version is None else version, progress)
         if is_foreign(model):
