@@ -1351,6 +1351,7 @@ LAYOUTS = "unit/engines/test_layouts.py::"
 LAYOUT = LAYOUTS + "test_compiled_code_reads_any_layout"
 LAYOUT_OF_PART = LAYOUTS + "test_compiled_code_reads_any_layout_of_a_part"
 WRITTEN = LAYOUTS + "test_any_layout_is_written_and_known_again"
+VERSIONS = ENGINE + "test_each_version_and_the_target_make_new_code"
 PORTIONS = BITS + "test_every_row_of_every_portion_is_its_own_product"
 PASS_BUFFERS = SIZES + "test_buffers_of_a_pass_hold_what_it_takes"
 
@@ -1387,6 +1388,28 @@ INSIDE_THE_ENGINES = of(
      {"quants = max(m.quant_bytes for": "quants = min(m.quant_bytes for"}),
     ("only the last logits have a tap", PASS_BUFFERS + "[int4]",
      {'(c.n_layers, "logits"): (wanted, c.vocab_size)}': '(c.n_layers, "logits"): (1, c.vocab_size)}'}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/compiler/library.py",
+    ("the key of code is made of names and sizes", ENGINE + "test_a_byte_of_any_source_makes_new_code",
+     {"[path.read_bytes() for path": "[f'{path.name} {path.stat().st_size}'.encode() for path"}),
+    ("the key of code is made of names and times", ENGINE + "test_a_byte_of_any_source_makes_new_code",
+     {"[path.read_bytes() for path": "[f'{path.name} {path.stat().st_mtime_ns}'.encode() for path"}),
+    ("the key of code is made of first lines", ENGINE + "test_a_byte_of_any_source_makes_new_code",
+     {"[path.read_bytes() for path": "[path.read_bytes()[:999] for path"}),
+    ("the key of code leaves out a folder", ENGINE + "test_a_byte_of_any_source_makes_new_code",
+     {"Path(__file__).parents[1].rglob": "Path(__file__).parent.rglob"}),
+    ("the key of code runs files together", ENGINE + "test_text_that_moves_to_the_next_file_makes_new_code",
+     {'b"\\0".join': 'b"".join'}),
+    ("the key of code depends on the order of a folder",
+     ENGINE + "test_the_order_in_which_files_are_found_makes_no_new_code",
+     {'sorted(Path(__file__).parents[1].rglob("*.py"))': 'Path(__file__).parents[1].rglob("*.py")'}),
+    ("code of another numba is taken", VERSIONS, {'version("numba"), ': ""}),
+    ("code of another llvmlite is taken", VERSIONS, {"llvmlite.__version__, ": ""}),
+    ("code of another Python is taken", VERSIONS, {"llvmlite.__version__, sys.version]": "llvmlite.__version__]"}),
+    ("code of another system is taken", VERSIONS, {"llvm.get_process_triple(), ": ""}),
+    ("code of a processor with other features is taken", VERSIONS, {"*processor(), ": "processor()[0], "}),
+    ("code of another processor with these features is taken", VERSIONS, {"*processor(), ": "processor()[1], "}),
     needs="numba",
 ) + of(
     "llama2_fast/engines/simd/packing.py",

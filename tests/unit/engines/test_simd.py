@@ -259,6 +259,76 @@ def test_a_change_of_any_module_or_version_makes_new_code(tmp_path, monkeypatch)
     assert len(set(seen)) == len(seen) > 12
 
 
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The module that keeps code, looking at a copy of the sources: its files, in their order."""
+    import llama2_fast.engines.simd.compiler.library as subject
+
+    copy = tmp_path / "simd"
+    shutil.copytree(SIMD, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(subject, "__file__", str(copy / "compiler" / "library.py"))
+    return subject, sorted(copy.rglob("*.py"))
+
+
+def test_a_byte_of_any_source_makes_new_code(copied):
+    """In place: names, sizes and times stay as they are."""
+    subject, paths = copied
+    seen = {subject._digest()}
+    for number, path in enumerate(paths, 1):
+        text, facts = path.read_bytes(), path.stat()
+        for place in (0, len(text) // 2, len(text) - 1):
+            path.write_bytes(text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :])
+            os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+            seen.add(subject._digest())
+        path.write_bytes(text)
+        assert len(seen) == 1 + 3 * number, path
+    assert subject._digest() in seen
+
+
+def test_text_that_moves_to_the_next_file_makes_new_code(copied):
+    subject, paths = copied
+    before = subject._digest()
+    one, two = (path for path in paths if path.name in ("products.py", "step.py"))
+    texts = one.read_bytes(), two.read_bytes()
+    one.write_bytes(texts[0][:-9])
+    two.write_bytes(texts[0][-9:] + texts[1])
+    assert subject._digest() != before
+    one.write_bytes(texts[1])
+    two.write_bytes(texts[0])
+    assert subject._digest() != before
+
+
+def test_the_order_in_which_files_are_found_makes_no_new_code(copied, monkeypatch):
+    subject, paths = copied
+    before = subject._digest()
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: iter(paths[::-1]))
+    assert subject._digest() == before
+
+
+def test_each_version_and_the_target_make_new_code(copied, monkeypatch):
+    """One at a time, and apart from each other."""
+    subject, _ = copied
+    name, features = subject.processor()
+    triple = subject.llvm.get_process_triple()
+    changes = {
+        "numba": (subject, "version", lambda name: "0.0"),
+        "llvmlite": (subject.llvmlite, "__version__", "0.0"),
+        "Python": (subject.sys, "version", "0.0"),
+        "triple": (subject.llvm, "get_process_triple", lambda: triple + "x"),
+        "processor": (subject, "processor", lambda: (name + "x", features)),
+        "features": (subject, "processor", lambda: (name, features + "x")),
+        "no features": (subject, "processor", lambda: (name, "")),
+        "features in the name": (subject, "processor", lambda: (name + features, "")),
+    }
+    digests = {"as it is": subject._digest()}
+    for what, (where, attribute, value) in changes.items():
+        with monkeypatch.context() as changed:
+            changed.setattr(where, attribute, value)
+            digests[what] = subject._digest()
+    assert len(set(digests.values())) == len(digests), digests
+    assert subject._digest() == digests["as it is"]
+
+
 def test_beside_a_package_that_can_not_be_written_the_users_folder_is_used(tmp_path, monkeypatch):
     import llama2_fast.engines.simd.compiler.library as subject
 
