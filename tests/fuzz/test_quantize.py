@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import llama2_fast
 import llama2_ref
 from fuzz.judge import assert_close, assert_within
-from fuzz.strategies import numbers, seeds
+from fuzz.strategies import numbers, seeds, ties
 from llama2_fast.quantize import LARGEST_FLOAT32_GROUP, quantize_matrix
 from llama2_ref.bounded import BoundedKernels, U
 from support.models import random_twins
@@ -247,6 +247,23 @@ def test_quantize_int4_is_equal_next_to_ties(vector):
     q_ref, scale_ref = ref.quantize_int4(x.tolist(), size)
     assert q.tolist() == q_ref
     assert scale.tolist() == scale_ref
+
+
+@pytest.mark.parametrize("size", [1, 5, 16, 32, 64])
+@pytest.mark.parametrize("name", ["quantize_int8", "quantize_int4"])
+def test_many_ties_are_equal_bit_for_bit(name, size):
+    """Some ten thousand of them, and as many numbers beside: a reciprocal in place of a division moves some hundred."""
+    rng, count = np.random.default_rng(size), 40_000 // size
+    peak = np.exp(rng.uniform(-9, 9, count)).astype(np.float32)
+    steps, largest = (127, 127) if name == "quantize_int8" else (-8, 7)
+    scale = (peak / np.float32(steps)).astype(np.float32 if steps > 0 else np.float16)
+    x = ties(rng, count, size, largest, scale)
+    if size > 1:
+        x[np.arange(count), rng.integers(0, size, count)] = peak
+    q, found = getattr(fast, name)(x, size)
+    q_ref, scale_ref = getattr(ref, name)(x.reshape(-1).tolist(), size)
+    assert np.array_equal(q.reshape(-1), q_ref)
+    assert bits(found.reshape(-1)) == bits(scale_ref)
 
 
 def test_one_group_that_is_too_large_for_int4_is_enough(llama2):

@@ -16,7 +16,7 @@ import llama2_fast
 import llama2_ref
 from fuzz import reproduce
 from fuzz.judge import assert_taps_within
-from fuzz.strategies import models, prompts
+from fuzz.strategies import models, prompts, ties
 from llama2_fast.conformance.closed import ClosedKernels
 from llama2_fast.weights import BFloat16Matrix
 from llama2_ref.quantize import map_matrices
@@ -287,6 +287,46 @@ def test_every_row_of_every_portion_is_its_own_product(left, kind, count):
     assert single.keys() == together.keys()
     for key, rows in together.items():
         assert np.array_equal(bits(rows), bits(single[key])), key
+
+
+def quantizer(vectors, size, matrix):
+    """A model whose layer i quantizes the vector i, and whose values are then the integers times their scales.
+
+    Each token is a vector of ones, and stays one: what is added to it is 0. Its norm's weights are the vector.
+    """
+    layers, dim = vectors.shape
+    config = Config(dim, 1, layers, 1, 1, 2, 4, norm_eps=1e-30)
+    unit = matrix(np.eye(dim, dtype=np.int8), np.ones((dim, dim // size), np.float32))
+    nothing, one = np.zeros((dim, dim), np.float32), np.ones((1, dim), np.float32)
+    w = llama2_fast.Weights(
+        np.ones((2, dim), np.float32), vectors, [nothing] * layers, [nothing] * layers, [unit] * layers,
+        [nothing] * layers, np.ones_like(vectors), [one] * layers, [one.T * 0] * layers, [one] * layers,
+        np.ones(dim, np.float32), np.ones((2, dim), np.float32),
+    )  # fmt: skip
+    return config, w
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [*(("int8", n) for n in (1, 5, 16, 20, 40, 80)), *(("int4", n) for n in (5, 16, 20))]
+)
+def test_ties_are_quantized_as_by_the_reference(kind, size):
+    """Numbers at half a step, and next to that: by compiled code, for one vector at a time and for several."""
+    rng, layers, dim = np.random.default_rng(size), 120, 80
+    count = layers * dim // size
+    peak = np.exp(rng.uniform(-9, 9, count)).astype(np.float32)
+    x = ties(rng, count, size, 127, peak / np.float32(127))
+    x[np.arange(count), rng.integers(0, size, count)] = peak
+    vectors = x.reshape(layers, dim)
+    config, weights = quantizer(vectors, size, llama2_fast.Int8Matrix if kind == "int8" else llama2_fast.Int4Matrix)
+    q, scale = llama2_ref.kernels.quantize_int8(vectors.reshape(-1).tolist(), size)
+    wanted = (np.array(q, np.float64).reshape(-1, size) * np.array(scale)[:, None]).astype(np.float32)
+    for tokens in ([1], [0, 1, 0]):
+        model, taps = llama2_fast.Transformer(config, weights, backend="simd"), llama2_fast.Taps()
+        model.forward(tokens, model.new_cache(), taps=taps)
+        for token in range(len(tokens)):
+            assert all(np.array_equal(taps[layer, "att_norm"][token], vectors[layer]) for layer in range(layers))
+            found = np.array([taps[layer, "v"][token] for layer in range(layers)])
+            assert np.array_equal(bits(found), bits(wanted.reshape(found.shape)))
 
 
 def test_large_scores_in_any_block():

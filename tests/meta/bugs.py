@@ -1352,6 +1352,8 @@ LAYOUT = LAYOUTS + "test_compiled_code_reads_any_layout"
 LAYOUT_OF_PART = LAYOUTS + "test_compiled_code_reads_any_layout_of_a_part"
 WRITTEN = LAYOUTS + "test_any_layout_is_written_and_known_again"
 VERSIONS = ENGINE + "test_each_version_and_the_target_make_new_code"
+TIES = QUANTIZE + "test_many_ties_are_equal_bit_for_bit"
+TIES_SIMD = BITS + "test_ties_are_quantized_as_by_the_reference"
 PORTIONS = BITS + "test_every_row_of_every_portion_is_its_own_product"
 PASS_BUFFERS = SIZES + "test_buffers_of_a_pass_hold_what_it_takes"
 
@@ -1389,6 +1391,34 @@ INSIDE_THE_ENGINES = of(
     ("only the last logits have a tap", PASS_BUFFERS + "[int4]",
      {'(c.n_layers, "logits"): (wanted, c.vocab_size)}': '(c.n_layers, "logits"): (1, c.vocab_size)}'}),
     needs="numba",
+) + of(
+    "llama2_fast/engines/simd/kernels/layers.py",
+    ("compiled code quantizes by the reciprocal", TIES_SIMD + "[int8-16]",
+     {" / splat(scale) + splat(_ROUND)": " * splat(_ONE / scale) + splat(_ROUND)"}),
+    ("compiled code takes the scale by the reciprocal of 127", TIES_SIMD + "[int4-20]",
+     {"scale = top / _Q_MAX": "scale = top * (_ONE / _Q_MAX)"}),
+    ("compiled code rounds negative numbers to halves", TIES_SIMD + "[int8-40]",
+     {"f32(1.5 * 2**23)": "f32(1.0 * 2**23)"}),
+    needs="numba",
+) + of(
+    "llama2_fast/quantize.py",
+    ("int8 is made by the reciprocal", TIES + "[quantize_int8-64]",
+     {"np.rint(groups / divisor[..., None]).astype": "np.rint(groups * (np.float32(1) / divisor)[..., None]).astype"}),
+    ("int8 is made by a division in float64", TIES + "[quantize_int8-32]",
+     {"np.rint(groups / divisor[..., None]).astype": "np.rint(groups / np.float64(divisor)[..., None]).astype"}),
+    ("the scale is made by the reciprocal of 127", TIES + "[quantize_int8-5]",
+     {"peak / np.float32(Q_MAX))": "peak * np.float32(1 / Q_MAX))"}),
+    ("int4 is made by the reciprocal", TIES + "[quantize_int4-16]",
+     {"np.rint(groups / divisor[..., None]), INT4_MIN":
+      "np.rint(groups * (np.float32(1) / divisor)[..., None]), INT4_MIN"}),
+    ("int4 is made by the scale before it is float16", TIES + "[quantize_int4-64]",
+     {"    divisor = np.where(scale == 0, np.float32(np.inf), scale)\n    q = np.clip":
+      "    divisor = np.where(scale == 0, np.float32(np.inf), peak / np.float32(INT4_MIN))\n    q = np.clip"}),
+) + of(
+    "llama2_ref/quantize.py",
+    ("quotients are not rounded to float32", TIES + "[quantize_int8-16]",
+     {"q += [round(_float32(value / scale)) if scale else 0 for value in group]":
+      "q += [round(value / scale) if scale else 0 for value in group]"}),
 ) + of(
     "llama2_fast/engines/simd/compiler/library.py",
     ("the key of code is made of names and sizes", ENGINE + "test_a_byte_of_any_source_makes_new_code",
