@@ -164,16 +164,3 @@ def encodings(draw: st.DrawFn) -> tuple[tuple[list[bytes], list[float]], str]:
     joined = st.lists(st.sampled_from(pieces), max_size=12).map("".join)
     apart = st.lists(st.sampled_from(letters or pieces), min_size=3, max_size=16).map("".join)
     return words, draw(st.one_of(apart, apart, apart, joined, texts))
-
-
-def ties(rng: np.random.Generator, count: int, size: int, largest: int, scale: np.ndarray) -> np.ndarray:
-    """(count, size) numbers: most at (k + 1/2) steps of a scale, (count), |k| < largest, or one float32 number beside.
-
-    Another order of operations than a division shows there, and among other numbers hardly ever. Some lie anywhere.
-    """
-    step = scale[:, None].astype(np.float32)
-    x = (rng.integers(-largest, largest, (count, size)) + np.float32(0.5)) * step
-    toward = rng.choice([-np.inf, 0, np.inf], x.shape).astype(np.float32)
-    x = np.where(toward == 0, x, np.nextafter(x, toward))
-    anywhere = rng.uniform(-largest, largest, x.shape) * step
-    return np.where(rng.random(x.shape) < 0.2, anywhere, x).astype(np.float32)

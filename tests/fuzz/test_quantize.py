@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import llama2_fast
 import llama2_ref
 from fuzz.judge import assert_close, assert_within
-from fuzz.strategies import numbers, seeds, ties
+from fuzz.strategies import numbers, seeds
 from llama2_fast.quantize import LARGEST_FLOAT32_GROUP, quantize_matrix
 from llama2_ref.bounded import BoundedKernels, U
-from support.models import random_twins
+from support.models import random_twins, ties
 
 fast, ref, bounded = llama2_fast.kernels, llama2_ref.kernels, BoundedKernels()
 

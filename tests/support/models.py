@@ -56,6 +56,19 @@ def random_matrix(rng: np.random.Generator, rows: int, cols: int, kind: str) -> 
     return w
 
 
+def ties(rng: np.random.Generator, count: int, size: int, largest: int, scale: np.ndarray) -> np.ndarray:
+    """(count, size) numbers: most at (k + 1/2) steps of a scale, (count), |k| < largest, or one float32 number beside.
+
+    Another order of operations than a division shows there, and among other numbers hardly ever. Some lie anywhere.
+    """
+    step = scale[:, None].astype(np.float32)
+    x = (rng.integers(-largest, largest, (count, size)) + np.float32(0.5)) * step
+    toward = rng.choice([-np.inf, 0, np.inf], x.shape).astype(np.float32)
+    x = np.where(toward == 0, x, np.nextafter(x, toward))
+    anywhere = rng.uniform(-largest, largest, x.shape) * step
+    return np.where(rng.random(x.shape) < 0.2, anywhere, x).astype(np.float32)
+
+
 def random_fields(config: llama2_ref.Config, seed: int, kind: str, shared: bool) -> dict[str, Any]:
     """The arrays of all weights, by their names. Norm weights are about 1."""
     rng = np.random.default_rng(seed)
