@@ -740,9 +740,12 @@ AROUND_THE_KERNELS = of(
       "some = slice(0, min((part.stop - part.start) * f.LANES, rows))"}),
     needs="numba",
 ) + of(
-    "llama2_fast/engines/simd/engine.py",
+    "llama2_fast/engines/simd/kv_cache.py",
     ("the cache forgets what it holds when it grows", THREADS_AND_CUTS,
      {"    new[:, :, : array.shape[2]] = array\n": ""}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/job.py",
     ("positions begin anew with every part of a prompt", THREADS_AND_CUTS,
      {"enumerate(tokens, cache.length):\n                all_tokens":
       "enumerate(tokens):\n                all_tokens"}),
@@ -758,6 +761,16 @@ AROUND_THE_KERNELS = of(
     ("the wanted rows are the first of a piece", BATCHES,
      {"for wanted_row in range(row - wanted, row):":
       "for wanted_row in range(row - len(tokens), row - len(tokens) + wanted):"}),
+    ("an error stays for the next pass", ENGINE + "test_an_error_does_not_stay_for_the_next_pass",
+     {"all_tokens[row], positions[row], errors[row] = token, position, 0":
+      "all_tokens[row], positions[row] = token, position"}),
+    ("frequencies are rounded to float32", FIXED_BITS,
+     {"float(Decimal(theta) ** Decimal(-i / size))": "float(np.float32(Decimal(theta) ** Decimal(-i / size)))"}),
+    ("scores have room for the context at once", ENGINE + "test_a_long_context_takes_memory_only_as_it_is_used",
+     {"self._positions = 2 * positions": "self._positions = min(2**24, self._config.seq_len)"}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/engine.py",
     ("every sequence gets the logits of the first", BATCHES,
      {"            end += wanted\n            self._check": "            self._check"}),
     ("only the last of several passes is kept", TILES,
@@ -765,16 +778,9 @@ AROUND_THE_KERNELS = of(
       "return [each[-1] for each in found]"}),
     ("a pass is as long as it likes", ENGINE + "test_a_pass_takes_no_more_than_a_chunk",
      {"            room -= len(some)\n": ""}),
-    ("an error stays for the next pass", ENGINE + "test_an_error_does_not_stay_for_the_next_pass",
-     {"all_tokens[row], positions[row], errors[row] = token, position, 0":
-      "all_tokens[row], positions[row] = token, position"}),
     ("the cache keeps the token that went wrong",
      ENGINE + "test_a_number_that_is_not_finite_is_reported_as_the_reference_does[None]",
      {"            cache.length += t\n": "            cache.length += t + 1\n"}),
-    ("frequencies are rounded to float32", FIXED_BITS,
-     {"float(Decimal(theta) ** Decimal(-i / size))": "float(np.float32(Decimal(theta) ** Decimal(-i / size)))"}),
-    ("scores have room for the context at once", ENGINE + "test_a_long_context_takes_memory_only_as_it_is_used",
-     {"self._positions = 2 * positions": "self._positions = min(2**24, self._config.seq_len)"}),
     ("a cache of any sizes will do", ENGINE + "test_a_cache_of_another_engine_or_model_is_refused",
      {" or cache.config != self.config": ""}),
     needs="numba",
@@ -1165,14 +1171,14 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("a chat loses its session", SESSION + "test_samples_and_chats_use_a_session[numpy]",
      {'"logprobs": logprobs, "session": session, **sampling}': '"logprobs": logprobs, **sampling}'}),
 ) + of(
-    "llama2_fast/engines/simd/engine.py",
+    "llama2_fast/engines/simd/kv_cache.py",
     ("values of a session go to the wrong heads", SESSION + "test_what_is_read_is_what_was_written[simd-7]",
      {"np.reshape(value, heads).transpose(1, 0, 2)": "np.reshape(value, heads).transpose(1, 0, 2)[::-1]"}),
     ("a copied cache writes into the first one", SAMPLES + "test_a_copied_cache_is_independent[simd-40]",
      {"values[:, :, :room].copy())": "values[:, :, :room])"}),
     ("the last block of a cache is not copied", SAMPLES + "test_a_copied_cache_is_independent[simd-15]",
-     {"room = self._arrays, _padded(self.length)":
-      "room = self._arrays, self.length // f.LANES * f.LANES"}),
+     {"room = self._arrays, padded(self.length)":
+      "room = self._arrays, self.length // LANES * LANES"}),
     needs="numba",
 ) + of(
     "llama2_ref/formats/session.py",
@@ -1365,23 +1371,26 @@ INSIDE_THE_ENGINES = of(
     ("a cache grows by what is asked for", SIZES + "test_a_cache_takes_no_more_than_twice_its_tokens[numpy]",
      {"min(2 * length, self._seq_len), width)": "min(length, self._seq_len), width)"}),
 ) + of(
-    "llama2_fast/engines/simd/engine.py",
+    "llama2_fast/engines/simd/kv_cache.py",
     ("a cache grows to twice what it was", SIZES + "test_a_cache_has_room_for_what_is_stored[simd]",
-     {"_padded(min(2 * length, self.config.seq_len))":
-      "_padded(min(max(2 * self.room[2], 1), self.config.seq_len))"}),
+     {"padded(min(2 * length, self.config.seq_len))":
+      "padded(min(max(2 * self.room[2], 1), self.config.seq_len))"}),
     ("a cache begins with room for its context", SIZES + "test_a_cache_takes_no_more_than_twice_its_tokens[simd]",
-     {"_padded(min(2 * length, self.config.seq_len))": "_padded(self.config.seq_len)"}),
+     {"padded(min(2 * length, self.config.seq_len))": "padded(self.config.seq_len)"}),
     ("a cache that has grown is still where it was",
      SIZES + "test_buffers_of_a_pass_hold_what_it_takes_in_copied_caches",
      {"self._arrays, self.room = (keys, values), places":
       "self._arrays, self.room = (keys, values), self.room if self.room[2] else places"}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/job.py",
     ("room is made for one sequence of several", SIZES + "test_buffers_of_a_batch_hold_what_it_takes",
      {"max(cache.length + len(tokens) for _, tokens, cache, _ in pieces)":
       "max(cache.length + len(tokens) for _, tokens, cache, _ in pieces[:1])"}),
     ("threads have no rows of their own", PASS_BUFFERS + "[int8]", {"max(count, self._threads)": "count"}),
     ("scores have no room for the query", PASS_BUFFERS + "[None]",
-     {"stride = 4 * (_padded(self._config.head_size) + _padded(self._positions)":
-      "stride = 4 * (_padded(self._positions)"}),
+     {"stride = 4 * (padded(self._config.head_size) + padded(self._positions)":
+      "stride = 4 * (padded(self._positions)"}),
     ("scores have room for one thread", PASS_BUFFERS + "[None]",
      {"_aligned(self._threads * -(-stride // LINE) * LINE)": "_aligned(-(-stride // LINE) * LINE)"}),
     ("buffers stay as they were first", PASS_BUFFERS + "[None]",

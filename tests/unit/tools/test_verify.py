@@ -295,7 +295,7 @@ def test_a_cache_that_loses_a_row(ask: Ask, model: Path, monkeypatch: pytest.Mon
 
 @simd
 def test_the_compiled_engine_is_judged_as_well(ask: Ask, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("llama2_fast.engines.simd.engine")
+    module = importlib.import_module("llama2_fast.engines.simd.job")
     right = module._frequencies
     monkeypatch.setattr(module, "_frequencies", lambda size, theta: right(size, 2 * theta))
     out = ask(1, model, "-n", "5")

@@ -67,3 +67,8 @@ ENTRIES = {"run_step": 2, "run_exp": 3, "run_cos_sin": 3, "run_read": 3}  # func
 LAYER_MATRICES = 7
 LAYER_TAPS = ("att_norm", "q", "k", "v", "att", "x1", "ffn_norm", "gate", "out")  # then final_norm and logits
 TAPS_IN_LAYER = len(LAYER_TAPS)
+
+
+def padded(n: int) -> int:
+    """Numbers in whole vectors."""
+    return -(-n // LANES) * LANES
