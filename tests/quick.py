@@ -24,7 +24,7 @@ from meta.bugs import BUGS  # noqa: E402
 
 UNIT = "tests/unit"
 PACKAGES = ("src/llama2_ref/", "src/llama2_fast/")
-OPTIONS = ("-m", "not slow", "--dist", "worksteal", "-q")
+OPTIONS = ("-m", "not slow", "-q")
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from support import commands
 from support.commands import run
+from support.ready_code import put_code
 
 HUB = "/karpathy/tinyllamas/resolve/main/"
 LLAMA2_C = "/tokenizer.bin"
@@ -66,6 +67,7 @@ def env(hub, tmp_path):
     """An environment whose hub and caches are this test's own."""
     proxies = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
     own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "LLAMA2_CACHE": str(tmp_path / "cache")}
+    put_code(tmp_path / "cache")
     return commands.ENV | proxies | own | {"LLAMA2_TOKENIZER_URL": hub.url + LLAMA2_C}
 
 
