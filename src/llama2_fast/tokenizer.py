@@ -19,8 +19,10 @@ GONE = -1  # where a token was joined to the one on its left
 class Tokenizer(reference.Tokenizer):
     """A vocabulary, and the rule that cuts a text into its tokens. As llama2_ref.Tokenizer."""
 
-    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float], roles: reference.Roles | None = None) -> None:
-        super().__init__(tokens, scores, roles)
+    def __init__(
+        self, tokens: Sequence[bytes], scores: Sequence[float], special_tokens: reference.SpecialTokens | None = None
+    ) -> None:
+        super().__init__(tokens, scores, special_tokens)
         texts = (token.decode(errors="ignore") for token in self._ids)
         self._neighbours = {left + right for text in texts for left, right in pairwise(text)}
         self._remembered: dict[str, list[int]] = {}

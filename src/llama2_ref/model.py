@@ -187,7 +187,7 @@ def read_tokenizer(file: ModelFile, path: FilePath | None, tokenizer: type[Token
         return read_named_tokenizer(path, file.config.vocab_size, tokenizer)
     words = file.tokenizer()
     if isinstance(words, Tokenizer) and not isinstance(words, tokenizer):  # readers of files know the reference's only
-        return tokenizer(words.tokens, words.scores, words.roles)
+        return tokenizer(words.tokens, words.scores, words.special_tokens)
     return words
 
 

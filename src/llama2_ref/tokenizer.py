@@ -24,7 +24,7 @@ FIRST_BYTE = 3
 
 
 @dataclass(frozen=True)
-class Roles:
+class SpecialTokens:
     """Which tokens are no plain text, and what they are for. The defaults are those of llama2.c's files."""
 
     unknown: int = UNK  # what stands for a byte that no token has
@@ -42,16 +42,18 @@ class Roles:
 class Tokenizer:
     """A vocabulary, and the rule that cuts a text into its tokens.
 
-    `tokens[i]` are the bytes of token i and `scores[i]` its rank in merging; `roles` are those of llama2.c's files
-    where none are given. Raises TokenizerError if there are not as many scores as tokens, fewer than three tokens, or a
-    score that is not finite.
+    `tokens[i]` are the bytes of token i and `scores[i]` its rank in merging; `special_tokens` are those of llama2.c's
+    files where none are given. Raises TokenizerError if there are not as many scores as tokens, fewer than three
+    tokens, or a score that is not finite.
 
     Tokenizers of other files have the same attributes and methods: `bos`, the token that `encode` puts in front (None:
     there is none), `start`, that from which a text without a prompt begins, `eos`, `stop`, the tokens that end a text,
     `special`, the tokens that are no text, by their names, and all that is public below.
     """
 
-    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float], roles: Roles | None = None) -> None:
+    def __init__(
+        self, tokens: Sequence[bytes], scores: Sequence[float], special_tokens: SpecialTokens | None = None
+    ) -> None:
         if len(tokens) != len(scores) or len(tokens) <= EOS:
             got = f"{len(tokens)} tokens, {len(scores)} scores"
             raise TokenizerError(f"a vocabulary needs unknown, BOS and EOS, and a score for each token (got {got})")
@@ -59,13 +61,16 @@ class Tokenizer:
             if not isfinite(score):
                 raise TokenizerError(f"scores must be finite (token {i} has {score})")
         self.tokens, self.scores = list(tokens), list(scores)
-        self.roles = roles = Roles() if roles is None else roles
-        self.bos, self.start = (roles.bos if roles.adds_bos else None), roles.bos
-        self.eos, self.stop = roles.eos, roles.stop
-        self.special = {self.token_text(token).strip(): token for token in sorted(roles.control) if self.tokens[token]}
-        self.byte_of = dict(_byte_tokens(self.tokens) if roles.byte_of is None else roles.byte_of)
+        self.special_tokens = special_tokens = SpecialTokens() if special_tokens is None else special_tokens
+        self.bos, self.start = (special_tokens.bos if special_tokens.adds_bos else None), special_tokens.bos
+        self.eos, self.stop = special_tokens.eos, special_tokens.stop
+        self.special = {
+            self.token_text(token).strip(): token for token in sorted(special_tokens.control) if self.tokens[token]
+        }
+        self.byte_of = dict(_byte_tokens(self.tokens) if special_tokens.byte_of is None else special_tokens.byte_of)
         self._token_of_byte = {byte: token for token, byte in self.byte_of.items()}
-        self._apart = {roles.unknown, *roles.control, *roles.user_defined, *self.byte_of}  # they join nothing
+        # These join nothing.
+        self._apart = {special_tokens.unknown, *special_tokens.control, *special_tokens.user_defined, *self.byte_of}
         # Of equal tokens the first is used. Special tokens and bytes are never found by their text.
         self._ids = {t: i for i, t in reversed(list(enumerate(self.tokens))) if i not in self._apart}
 
@@ -124,17 +129,17 @@ class Tokenizer:
 
     @cached_property
     def _user_defined(self) -> "re.Pattern[str] | None":
-        return any_of(self.token_text(token) for token in self.roles.user_defined)
+        return any_of(self.token_text(token) for token in self.special_tokens.user_defined)
 
     @cached_property
     def _user_defined_ids(self) -> dict[str, int]:
-        return {self.token_text(token): token for token in sorted(self.roles.user_defined, reverse=True)}
+        return {self.token_text(token): token for token in sorted(self.special_tokens.user_defined, reverse=True)}
 
     def _encode_all(self, text: str) -> list[int]:
         """Token ids of a text: user-defined tokens first, then what is between them."""
         if not text:
             return []
-        text = " " + text if self.roles.space_prefix else text
+        text = " " + text if self.special_tokens.space_prefix else text
         if self._user_defined is None:
             return self._encode(text)
         ids: list[int] = []
@@ -153,7 +158,7 @@ class Tokenizer:
             if encoded in self._ids:
                 ids.append(self._ids[encoded])
             else:
-                ids += [self._token_of_byte.get(byte, self.roles.unknown) for byte in encoded]
+                ids += [self._token_of_byte.get(byte, self.special_tokens.unknown) for byte in encoded]
         return ids
 
     def _merge(self, ids: list[int]) -> list[int]:
@@ -186,11 +191,11 @@ class Tokenizer:
 
         Raises TokenizerError if an id is not in the vocabulary.
         """
-        return join_bytes(tokens, self._bytes, self.roles)
+        return join_bytes(tokens, self._bytes, self.special_tokens)
 
     def _bytes(self, token: int) -> bytes:
         check_token(token, len(self.tokens))
-        if token in self.roles.control:
+        if token in self.special_tokens.control:
             return b""
         return bytes([self.byte_of[token]]) if token in self.byte_of else self.tokens[token]
 
@@ -199,19 +204,20 @@ class Tokenizer:
         check_token(token, len(self.tokens))
         return self.tokens[token].decode(errors="backslashreplace")
 
-    def fewest(self, text: str) -> int:
+    def min_tokens(self, text: str) -> int:
         """So many tokens a text has at least, which is known before the work of cutting it."""
         return len(text.encode()) // max(map(len, self.tokens))
 
 
-def join_bytes(tokens: Iterable[int], bytes_of: Callable[[int], bytes], roles: Roles) -> Iterator[str]:
+def join_bytes(tokens: Iterable[int], bytes_of: Callable[[int], bytes], special_tokens: SpecialTokens) -> Iterator[str]:
     """The text of tokens that are bytes, one piece for each, as `Tokenizer.pieces` does it."""
     utf8 = getincrementaldecoder("utf-8")("replace")
-    begins = roles.trims  # does a leading space of the next text go?
+    begins = special_tokens.trims  # does a leading space of the next text go?
     for token in tokens:
         text = bytes_of(token)
         yield utf8.decode(text[1:] if begins and text.startswith(b" ") else text)
-        begins = (token == roles.bos and roles.space_prefix) or (roles.trims and begins and not text)
+        after_bos = token == special_tokens.bos and special_tokens.space_prefix
+        begins = after_bos or (special_tokens.trims and begins and not text)
     yield utf8.decode(b"", final=True)
 
 

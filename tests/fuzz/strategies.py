@@ -140,12 +140,12 @@ def vocabularies(draw: st.DrawFn) -> tuple[list[bytes], list[float]]:
 
 
 @st.composite
-def roles_of(draw: st.DrawFn, words: tuple[list[bytes], list[float]]) -> llama2_ref.tokenizer.Roles:
+def special_tokens_of(draw: st.DrawFn, words: tuple[list[bytes], list[float]]) -> llama2_ref.tokenizer.SpecialTokens:
     """Which tokens of a vocabulary are special, user-defined or bytes, as other files than llama2.c's may say."""
     ids = st.sampled_from(range(len(words[0])))
     bos, eos, unknown = draw(st.none() | ids), draw(st.none() | ids), draw(ids)
     control = {token for token in (bos, eos) if token is not None} | draw(st.sets(ids, max_size=2))
-    return llama2_ref.tokenizer.Roles(
+    return llama2_ref.tokenizer.SpecialTokens(
         unknown, bos, eos,
         stop=frozenset(draw(st.sets(ids, max_size=2))),
         control=frozenset(control),

@@ -13,7 +13,7 @@ import llama2_ref
 from fuzz import reproduce
 from fuzz.mutators import mutate_tokenizer
 from fuzz.readers import judge_tokenizer, tokenizer_seeds
-from fuzz.strategies import encodings, roles_of, vocabularies
+from fuzz.strategies import encodings, special_tokens_of, vocabularies
 from support.models import vocabulary, write_tokenizer
 
 # What a failure is told by.
@@ -57,16 +57,16 @@ def test_encoding_is_equal(case, bos, eos):
 def test_encoding_is_equal_whatever_tokens_are_for(case, data):
     """User-defined tokens, and names of special ones, stand in the text, too."""
     words, text = case
-    roles = data.draw(roles_of(words), label="roles")
-    ref, fast = llama2_ref.Tokenizer(*words, roles), llama2_fast.Tokenizer(*words, roles)
-    names = [*ref.special, *(ref.token_text(token) for token in roles.user_defined)]
+    special_tokens = data.draw(special_tokens_of(words), label="special_tokens")
+    ref, fast = llama2_ref.Tokenizer(*words, special_tokens), llama2_fast.Tokenizer(*words, special_tokens)
+    names = [*ref.special, *(ref.token_text(token) for token in special_tokens.user_defined)]
     for name in data.draw(st.lists(st.sampled_from(names), max_size=3) if names else st.just([]), label="names"):
         text += name + text[:3]
     for encode in ("encode", "encode_special"):
         expected = getattr(ref, encode)(text)
         assert getattr(fast, encode)(text) == expected
         assert fast.decode(expected) == ref.decode(expected) == "".join(fast.pieces(expected))
-    assert roles.adds_bos or ref.encode(text) == ref.encode(text, bos=False)
+    assert special_tokens.adds_bos or ref.encode(text) == ref.encode(text, bos=False)
 
 
 @given(encodings())

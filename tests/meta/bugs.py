@@ -200,8 +200,8 @@ TEXT = [
          {"                self._push(heap, before[i], ids[before[i]], joined)": "                pass"}),
         ("the last token joins what is behind it", ENCODING,
          {"None if right == GONE else self._joined(left, right)": "self._joined(left, right)"}),
-        ("roles are not those that are given", UNIT_TOKENIZER + "test_other_files_have_other_ids[llama2_fast]",
-         {"super().__init__(tokens, scores, roles)": "super().__init__(tokens, scores)"}),
+        ("special tokens are not those that are given", UNIT_TOKENIZER + "test_other_files_have_other_ids[llama2_fast]",
+         {"super().__init__(tokens, scores, special_tokens)": "super().__init__(tokens, scores)"}),
         ("the list is not mended on its left", ENCODING, {"            before[after[i]] = i\n": ""}),
         ("texts are cut at every space", ENCODING,
          {"if text[i - 1 : i + 1] not in self._neighbours:": 'if text[i] == " ":'}),
@@ -213,13 +213,13 @@ TEXT = [
         "llama2_ref/tokenizer.py",
         ("bytes are 3 and up in any vocabulary",
          PEERS + "test_b12_bytes_beyond_the_vocabulary_are_unknown[llama2_fast]",
-         {"self._token_of_byte.get(byte, self.roles.unknown)": "FIRST_BYTE + byte"}),
+         {"self._token_of_byte.get(byte, self.special_tokens.unknown)": "FIRST_BYTE + byte"}),
         ("of equal tokens the last counts", PEERS + "test_of_equal_tokens_the_first_counts[llama2_fast]",
          {"reversed(list(enumerate(self.tokens)))": "enumerate(self.tokens)"}),
         ("bytes join", PEERS + "test_bytes_do_not_join_and_special_tokens_are_not_found_by_their_text[llama2_fast]",
          {"if left in self._apart or right in self._apart:": "if min(left, right) <= EOS:"}),
         ("no space is put in front of a text", TOKENIZER + "test_decoding_undoes_encoding",
-         {'" " + text if self.roles.space_prefix else text': "text"}),
+         {'" " + text if self.special_tokens.space_prefix else text': "text"}),
         ("each byte becomes text by itself", TOKENIZER + "test_bytes_are_joined_before_they_become_text",
          {"yield utf8.decode(text[1:] if begins and text.startswith(b\" \") else text)":
           'yield (text[1:] if begins and text.startswith(b" ") else text).decode(errors="replace")'}),
@@ -280,7 +280,7 @@ TEXT = [
          {"read_named_tokenizer(path, file.config.vocab_size, tokenizer)":
           "read_named_tokenizer(path, None, tokenizer)"}),
         ("GGUF files get the slow tokenizer", FOREIGN + "test_gguf_files_get_the_package_s_own_algorithm[llama2_fast]",
-         {"return tokenizer(words.tokens, words.scores, words.roles)": "return words"}),
+         {"return tokenizer(words.tokens, words.scores, words.special_tokens)": "return words"}),
     ),
 ]  # fmt: skip
 
@@ -997,8 +997,8 @@ TOKENIZERS_OF_MODELS = of(
      {'return name.replace(SPACE, " ").encode() if byte is None else bytes([byte])':
       'return name.replace(SPACE, " ").encode()'}),
     ("ids without a token are an error", FOREIGN + "test_ids_without_a_token_are_no_text[llama2_fast]",
-     {'return b"" if token in self.roles.control or token not in self._names else':
-      'return b"" if token in self.roles.control else'}),
+     {'return b"" if token in self.special_tokens.control or token not in self._names else':
+      'return b"" if token in self.special_tokens.control else'}),
     ("a leading space stays", OTHERS + "test_a_text_comes_back_as_it_was[json-pieces]",
      {'steps.get("Strip", {}).get("start", 0) > 0': "False"}),
     ("what follows a user-defined token gets a space", OTHERS + "test_tokens_behind_a_tokenizer_model",
@@ -1232,14 +1232,14 @@ ID_0 = SPECIAL + "a_token_may_have_the_id_0[{}]"
 
 TOKENS_THAT_ARE_0 = of(
     "llama2_ref/tokenizer.py",
-    ("a BOS of 0 is none", ID_0.format("roles, bos"),
+    ("a BOS of 0 is none", ID_0.format("special_tokens, bos"),
      {"begin = [self.bos] if bos and self.bos is not None else []": "begin = [self.bos] if bos and self.bos else []"}),
-    ("an EOS of 0 is none", ID_0.format("roles, eos"),
+    ("an EOS of 0 is none", ID_0.format("special_tokens, eos"),
      {"([self.eos] if eos and self.eos is not None else [])": "([self.eos] if eos and self.eos else [])"}),
     ("a space is kept behind a BOS of 0", ID_0.format("GGUF of pieces, bos"),
-     {"begins = roles.trims  #": "begins = False  #",
-      "(token == roles.bos and roles.space_prefix)": "(token and token == roles.bos and roles.space_prefix)",
-      "or (roles.trims and begins and not text)": "or (begins and not text)"}),
+     {"begins = special_tokens.trims  #": "begins = False  #",
+      "after_bos = token == special_tokens.bos and": "after_bos = token and token == special_tokens.bos and",
+      "or (special_tokens.trims and begins and not text)": "or (begins and not text)"}),
 ) + of(
     "llama2_ref/tokenizers/external.py",
     ("a BOS of 0 is none", ID_0.format("tokenizer.json, bos by name"),

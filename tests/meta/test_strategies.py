@@ -19,7 +19,7 @@ from fuzz.strategies import (
     models,
     numbers,
     prompts,
-    roles_of,
+    special_tokens_of,
     vocabularies,
 )
 from fuzz.test_kernels import attentions
@@ -298,10 +298,10 @@ def test_sizes_of_other_programs_models_are_not_those_of_llama2_c():
 
 def test_tokens_are_for_all_that_they_can_be():
     words = [b"a", b"b", b"c", b"d", b"e"], [0.0] * 5
-    found = examples(roles_of(words))
+    found = examples(special_tokens_of(words))
     for name in ("stop", "control", "byte_of", "user_defined", "adds_bos", "space_prefix", "trims", "bos"):
-        assert 0.1 <= share(found, lambda roles, name=name: getattr(roles, name)) <= 0.95, name
-    assert not any(roles.user_defined & roles.control for roles in found)
+        assert 0.1 <= share(found, lambda special_tokens, name=name: getattr(special_tokens, name)) <= 0.95, name
+    assert not any(special_tokens.user_defined & special_tokens.control for special_tokens in found)
 
 
 def test_every_strategy_is_looked_at_here():
@@ -310,6 +310,6 @@ def test_every_strategy_is_looked_at_here():
         name for name, value in vars(strategies).items() if getattr(value, "__module__", "") == strategies.__name__
     }
     assert {name for name in public if name[0].islower()} == {
-        "configs", "encodings", "file_configs", "grids", "heads", "models", "numbers", "prompts", "roles_of",
+        "configs", "encodings", "file_configs", "grids", "heads", "models", "numbers", "prompts", "special_tokens_of",
         "vocabularies",
     }  # fmt: skip

@@ -3,7 +3,7 @@
 import pytest
 
 import llama2_ref
-from llama2_ref.tokenizer import Roles
+from llama2_ref.tokenizer import SpecialTokens
 from support.models import vocabulary
 
 TOKENS, SCORES = vocabulary(300)
@@ -33,13 +33,15 @@ def test_names_of_special_tokens_count_in_templates_only(llama2):
 
 def test_other_files_have_other_ids(llama2):
     """BOS and EOS anywhere, or nowhere; bytes where the file says."""
-    roles = Roles(unknown=298, bos=297, eos=296, stop=frozenset({296, 295}), control=frozenset({295, 296, 297, 298}))
-    tokenizer = llama2.Tokenizer(TOKENS, SCORES, roles)
+    special_tokens = SpecialTokens(
+        unknown=298, bos=297, eos=296, stop=frozenset({296, 295}), control=frozenset({295, 296, 297, 298})
+    )
+    tokenizer = llama2.Tokenizer(TOKENS, SCORES, special_tokens)
     ids = tokenizer.encode("a", eos=True)
     assert (ids[0], ids[-1], tokenizer.stop) == (297, 296, {295, 296})
     assert tokenizer.decode(ids) == "a"
     assert tokenizer.decode([297, SPACE, A, 297, SPACE, A, SPACE, A]) == "aa a"
-    bare = llama2.Tokenizer(TOKENS, SCORES, Roles(bos=None, eos=None, byte_of={5: 0xE9}, control=frozenset()))
+    bare = llama2.Tokenizer(TOKENS, SCORES, SpecialTokens(bos=None, eos=None, byte_of={5: 0xE9}, control=frozenset()))
     assert (bare.bos, bare.start, bare.special) == (None, None, {})
     assert bare.encode("\ue9a9", eos=True) == bare.encode("\ue9a9", bos=False)
     assert bare.encode("\xe9", bos=False)[-2:] == [0, 0], "no byte has a token but 0xE9, which UTF-8 has not alone here"
@@ -48,13 +50,13 @@ def test_other_files_have_other_ids(llama2):
 
 def test_a_text_may_have_a_space_less(llama2):
     """With a leading space that comes and goes, with BOS that is not added, and without both."""
-    silent = llama2.Tokenizer(TOKENS, SCORES, Roles(adds_bos=False, trims=True))
+    silent = llama2.Tokenizer(TOKENS, SCORES, SpecialTokens(adds_bos=False, trims=True))
     assert (silent.bos, silent.start) == (None, 1)
     ids = silent.encode("a b")
     assert ids == silent.encode("a b", bos=False)
     assert silent.decode(ids) == silent.decode([1, *ids]) == silent.decode([2, *ids]) == "a b"
     assert silent.decode([SPACE, SPACE, A]) == " a"
-    plain = llama2.Tokenizer(TOKENS, SCORES, Roles(space_prefix=False))
+    plain = llama2.Tokenizer(TOKENS, SCORES, SpecialTokens(space_prefix=False))
     assert plain.encode("ab") == [1, *silent.encode("ab")[1:]] or plain.decode(plain.encode("ab")) == "ab"
     assert plain.decode([1, SPACE, A]) == " a"
 
@@ -62,8 +64,8 @@ def test_a_text_may_have_a_space_less(llama2):
 def test_user_defined_tokens_are_found_first_and_join_nothing(llama2):
     """The longest where several begin, in templates and plain texts, by either package."""
     tokens, scores = [*TOKENS, b"ab", b"abc", b"ca"], [*SCORES, 0.0, 0.0, 9.0]
-    roles = Roles(user_defined=frozenset({300, 301}), space_prefix=False)
-    tokenizer = llama2.Tokenizer(tokens, scores, roles)
+    special_tokens = SpecialTokens(user_defined=frozenset({300, 301}), space_prefix=False)
+    tokenizer = llama2.Tokenizer(tokens, scores, special_tokens)
     assert tokenizer.encode("cabcab", bos=False) == [A + 2, 301, 300]
     assert tokenizer.encode_special("ca</s>ab") == [302, 2, 300]
     assert tokenizer.decode([302, 301, 300]) == "caabcab"
@@ -77,11 +79,11 @@ def test_token_text_is_what_the_file_has(llama2):
             tokenizer.token_text(token)
 
 
-def test_fewest_is_a_lower_bound(llama2):
+def test_min_tokens_is_a_lower_bound(llama2):
     tokenizer = llama2.Tokenizer(TOKENS, SCORES)
     for text in ("", "a", "abcdef" * 20, "\u4e16" * 9):
-        assert tokenizer.fewest(text) <= len(tokenizer.encode(text, bos=False))
-    assert tokenizer.fewest("a" * 600) == 100
+        assert tokenizer.min_tokens(text) <= len(tokenizer.encode(text, bos=False))
+    assert tokenizer.min_tokens("a" * 600) == 100
 
 
 def test_an_empty_prompt_needs_a_token_to_begin_with(llama2, tmp_path):
@@ -89,9 +91,9 @@ def test_an_empty_prompt_needs_a_token_to_begin_with(llama2, tmp_path):
 
     write_model(tmp_path, llama2.Config(8, 12, 1, 2, 1, 300, 16))
     transformer = llama2.load(tmp_path / "model.bin").transformer
-    begins = llama2.Model(llama2.Tokenizer(TOKENS, SCORES, Roles(adds_bos=False)), transformer)
+    begins = llama2.Model(llama2.Tokenizer(TOKENS, SCORES, SpecialTokens(adds_bos=False)), transformer)
     assert begins.generate("", steps=2).tokens == [1]
-    without = llama2.Model(llama2.Tokenizer(TOKENS, SCORES, Roles(bos=None)), transformer)
+    without = llama2.Model(llama2.Tokenizer(TOKENS, SCORES, SpecialTokens(bos=None)), transformer)
     with pytest.raises(llama2.PromptError, match="no token that begins"):
         without.generate("")
     assert without.generate("ab", steps=6).tokens == without.tokenizer.encode("ab", bos=False)
@@ -104,8 +106,8 @@ def test_stop_tokens_are_the_tokenizer_s(llama2, tmp_path):
     write_model(tmp_path, llama2.Config(8, 12, 1, 2, 1, 300, 16))
     transformer = llama2.load(tmp_path / "model.bin").transformer
     transformer.forward = lambda tokens, cache: setattr(cache, "length", cache.length + len(tokens)) or next(script)
-    roles = Roles(stop=frozenset({299}), control=frozenset({1, 2, 299}))
-    model = llama2.Model(llama2.Tokenizer(TOKENS, SCORES, roles), transformer)
+    special_tokens = SpecialTokens(stop=frozenset({299}), control=frozenset({1, 2, 299}))
+    model = llama2.Model(llama2.Tokenizer(TOKENS, SCORES, special_tokens), transformer)
     script = iter([[float(i == token) for i in range(300)] for token in (1, 2, A, 299)])
     stream = model.generate("b", temperature=0)
     assert "".join(stream) == "ba"

@@ -21,7 +21,7 @@ def check_text(text: str, what: str = "prompt") -> str:
 
 def check_room(text: str, tokenizer: Any, seq_len: int) -> None:
     """Raise PromptError if a text is too long for the context however it is cut: before the work of cutting it."""
-    least = tokenizer.fewest(text)
+    least = tokenizer.min_tokens(text)
     if least > seq_len:
         raise PromptError(f"prompt must fit into the context of {seq_len} tokens (got at least {least}): shorten it")
 

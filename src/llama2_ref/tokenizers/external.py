@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import TokenizerError
 from ..support.extras import import_extra
-from ..tokenizer import Roles, any_of, check_token, check_unicode, join_bytes, split_at
+from ..tokenizer import SpecialTokens, any_of, check_token, check_unicode, join_bytes, split_at
 
 SPACE = "\u2581"  # SentencePiece's name for it
 BYTE_NAME = re.compile("<0x([0-9A-Fa-f]{2})>")
@@ -23,18 +23,18 @@ def known_ids(*tokens: int | None) -> frozenset[int]:
     return frozenset(token for token in tokens if token is not None)
 
 
-class Subwords:
+class ExternalTokenizer:
     """A vocabulary whose text is cut by `_encode`.
 
     `names[i]` is how token i is written; tokens up to `vocab_size` that have no name are no text.
     """
 
-    def __init__(self, names: Mapping[int, str], roles: Roles, vocab_size: int) -> None:
-        self._names, self.roles, self.vocab_size = names, roles, vocab_size
-        self.bos, self.start = (roles.bos if roles.adds_bos else None), roles.bos
-        self.eos, self.stop = roles.eos, roles.stop
-        self.special = {names[token]: token for token in sorted(roles.control) if names.get(token)}
-        self._user_defined = {names[token]: token for token in sorted(roles.user_defined) if names.get(token)}
+    def __init__(self, names: Mapping[int, str], special_tokens: SpecialTokens, vocab_size: int) -> None:
+        self._names, self.special_tokens, self.vocab_size = names, special_tokens, vocab_size
+        self.bos, self.start = (special_tokens.bos if special_tokens.adds_bos else None), special_tokens.bos
+        self.eos, self.stop = special_tokens.eos, special_tokens.stop
+        self.special = {names[token]: token for token in sorted(special_tokens.control) if names.get(token)}
+        self._user_defined = {names[token]: token for token in sorted(special_tokens.user_defined) if names.get(token)}
         self._special_names, self._user_names = any_of(self.special), any_of(self._user_defined)
 
     def _encode(self, text: str) -> list[int]:
@@ -71,25 +71,25 @@ class Subwords:
 
     def pieces(self, tokens: Iterable[int]) -> Iterator[str]:
         """As Tokenizer.pieces."""
-        return join_bytes(tokens, self._bytes_in_vocabulary, self.roles)
+        return join_bytes(tokens, self._bytes_in_vocabulary, self.special_tokens)
 
     def _bytes_in_vocabulary(self, token: int) -> bytes:
         check_token(token, self.vocab_size)
-        return b"" if token in self.roles.control or token not in self._names else self._bytes(token)
+        return b"" if token in self.special_tokens.control or token not in self._names else self._bytes(token)
 
     def token_text(self, token: int) -> str:
         """As Tokenizer.token_text: names of special tokens, texts of others, with escapes where they are none."""
         check_token(token, self.vocab_size)
-        if token in self.roles.control or token not in self._names:
+        if token in self.special_tokens.control or token not in self._names:
             return self._names.get(token, "")
         return self._bytes(token).decode(errors="backslashreplace")
 
-    def fewest(self, text: str) -> int:
-        """As Tokenizer.fewest. Nothing is known: a normalizer may make a text shorter."""
+    def min_tokens(self, text: str) -> int:
+        """As Tokenizer.min_tokens. Nothing is known: a normalizer may make a text shorter."""
         return 0
 
 
-class BytePairs(Subwords):
+class ByteLevelBPE(ExternalTokenizer):
     """GPT-2's kind: texts are cut by regular expressions, and bytes, each written as a letter, are joined by rank."""
 
     def __init__(
@@ -98,15 +98,15 @@ class BytePairs(Subwords):
         merges: Sequence[tuple[str, str]],
         patterns: Sequence[str],
         whole: bool,
-        roles: Roles,
+        special_tokens: SpecialTokens,
         vocab_size: int,
     ) -> None:
         """`merges` by rank; `patterns` cut a text, one after the other; `whole`: a part may be a token without merges.
 
         Raises MissingExtraError without the tokenizers package.
         """
-        super().__init__(names, roles, vocab_size)
-        apart = roles.control | roles.user_defined
+        super().__init__(names, special_tokens, vocab_size)
+        apart = special_tokens.control | special_tokens.user_defined
         vocabulary = {names[token]: token for token in sorted(names.keys() - apart, reverse=True)}
         self._inner = _byte_pair_encoding(vocabulary, list(merges), patterns, whole)
 
@@ -116,7 +116,7 @@ class BytePairs(Subwords):
 
     def _bytes(self, token: int) -> bytes:
         name = self._names[token]
-        return name.encode() if token in self.roles.user_defined else bytes_of_letters(name)
+        return name.encode() if token in self.special_tokens.user_defined else bytes_of_letters(name)
 
 
 def _byte_pair_encoding(
@@ -130,13 +130,13 @@ def _byte_pair_encoding(
     return inner
 
 
-class HubTokenizer(Subwords):
+class HuggingFaceTokenizer(ExternalTokenizer):
     """A tokenizer.json, cut by the tokenizers package."""
 
-    def __init__(self, inner: Any, roles: Roles, vocab_size: int) -> None:
+    def __init__(self, inner: Any, special_tokens: SpecialTokens, vocab_size: int) -> None:
         """`inner` is a tokenizers.Tokenizer. Raises TokenizerError if its tokens can't be told as bytes."""
         names = {token: name for name, token in inner.get_vocab(with_added_tokens=True).items()}
-        super().__init__(names, roles, vocab_size)
+        super().__init__(names, special_tokens, vocab_size)
         self._inner, self._letters = inner, decoder_kind(inner)[0] == "letters"
         self._added = {token: added.content for token, added in inner.get_added_tokens_decoder().items()}
         self._lock = Lock()  # a switch of `inner` says what is special
@@ -161,16 +161,18 @@ class HubTokenizer(Subwords):
         return self._added[token].encode() if token in self._added else bytes_of_letters(self._names[token])
 
 
-class PieceTokenizer(Subwords):
+class SentencePieceTokenizer(ExternalTokenizer):
     """A tokenizer.model, cut by the sentencepiece package, with more tokens behind it."""
 
-    def __init__(self, processor: Any, added: Mapping[int, str], once: bool, roles: Roles, vocab_size: int) -> None:
+    def __init__(
+        self, processor: Any, added: Mapping[int, str], once: bool, special_tokens: SpecialTokens, vocab_size: int
+    ) -> None:
         """`processor` is a SentencePieceProcessor, `added` are names of tokens that it has not.
 
         `once`: a rendered chat has one leading space, not one behind each special token.
         """
         names = {token: processor.id_to_piece(token) for token in range(processor.get_piece_size())}
-        super().__init__(names | dict(added), roles, vocab_size)
+        super().__init__(names | dict(added), special_tokens, vocab_size)
         self._processor, self._added, self._once = processor, added, once
 
     def _encode(self, text: str) -> list[int]:

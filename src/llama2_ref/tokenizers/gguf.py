@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import TokenizerError
-from ..tokenizer import Roles, Tokenizer
-from .external import SPACE, BytePairs, byte_of_name, known_ids
+from ..tokenizer import SpecialTokens, Tokenizer
+from .external import SPACE, ByteLevelBPE, byte_of_name, known_ids
 
 PREFIX = "tokenizer.ggml."
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # kinds of tokens
@@ -64,11 +64,11 @@ def _sentencepiece(
     bytes_of = {token: _byte(token, name) for token, name in enumerate(names) if kinds[token] == BYTE}
     spaces = _flag(metadata, "add_space_prefix", True)
     unknown = _id(metadata, "unknown_token_id", len(names), kinds.index(UNKNOWN) if UNKNOWN in kinds else 0) or 0
-    usual = Roles(unknown, bos=1, eos=2, adds_bos=True, byte_of=bytes_of, space_prefix=spaces, trims=spaces)
-    roles = _roles(metadata, names, kinds, vocab_size, replace(usual, control=frozenset({unknown})))
+    usual = SpecialTokens(unknown, bos=1, eos=2, adds_bos=True, byte_of=bytes_of, space_prefix=spaces, trims=spaces)
+    special_tokens = _special_tokens(metadata, names, kinds, vocab_size, replace(usual, control=frozenset({unknown})))
     tokens = [name.replace(SPACE, " ").encode() for name in names]
     rest = vocab_size - len(names)
-    return tokenizer([*tokens, *[b""] * rest], [*scores, *[0.0] * rest], roles)
+    return tokenizer([*tokens, *[b""] * rest], [*scores, *[0.0] * rest], special_tokens)
 
 
 def _byte(token: int, name: str) -> int:
@@ -78,17 +78,19 @@ def _byte(token: int, name: str) -> int:
     return byte
 
 
-def _gpt2(metadata: Mapping[str, Any], names: list[str], vocab_size: int) -> BytePairs:
+def _gpt2(metadata: Mapping[str, Any], names: list[str], vocab_size: int) -> ByteLevelBPE:
     pre = metadata.get(PREFIX + "pre", "default")
     if not isinstance(pre, str) or pre not in KIND_OF:
         raise TokenizerError(f"{PREFIX}pre must be one of {', '.join(sorted(KIND_OF))} (got {pre!r:.40})")
     kinds = _kinds(metadata, names)
-    usual = Roles(bos=None, eos=None, control=frozenset(), adds_bos=pre in WHOLE, space_prefix=False)
-    roles = _roles(metadata, names, kinds, vocab_size, usual)
-    apart = roles.control | roles.user_defined
+    usual = SpecialTokens(bos=None, eos=None, control=frozenset(), adds_bos=pre in WHOLE, space_prefix=False)
+    special_tokens = _special_tokens(metadata, names, kinds, vocab_size, usual)
+    apart = special_tokens.control | special_tokens.user_defined
     known = {name for token, name in enumerate(names) if token not in apart}
     merges = [_merge(i, merge, known) for i, merge in enumerate(_array(metadata, "merges", str))]
-    return BytePairs(dict(enumerate(names)), merges, PATTERNS[KIND_OF[pre]], pre in WHOLE, roles, vocab_size)
+    return ByteLevelBPE(
+        dict(enumerate(names)), merges, PATTERNS[KIND_OF[pre]], pre in WHOLE, special_tokens, vocab_size
+    )
 
 
 def _merge(rank: int, merge: str, known: set[str]) -> tuple[str, str]:
@@ -99,10 +101,12 @@ def _merge(rank: int, merge: str, known: set[str]) -> tuple[str, str]:
     return left, right
 
 
-# ---------------------------------------------------------------------------------------------------------------- roles
+# ------------------------------------------------------------------------------------------------------- special tokens
 
 
-def _roles(metadata: Mapping[str, Any], names: list[str], kinds: list[int], vocab_size: int, usual: Roles) -> Roles:
+def _special_tokens(
+    metadata: Mapping[str, Any], names: list[str], kinds: list[int], vocab_size: int, usual: SpecialTokens
+) -> SpecialTokens:
     """What tokens are for; `usual` is what holds where the file says nothing."""
     count = len(names)
     bos = _id(metadata, "bos_token_id", count, usual.bos)

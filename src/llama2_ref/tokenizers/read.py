@@ -15,8 +15,8 @@ from ..errors import MissingExtraError, TokenizerError
 from ..formats.llama2c import FilePath
 from ..support.extras import INSTALL, import_extra
 from ..support.files import is_file, is_special
-from ..tokenizer import Roles, Tokenizer
-from .external import SPACE, HubTokenizer, PieceTokenizer, decoder_kind, known_ids
+from ..tokenizer import SpecialTokens, Tokenizer
+from .external import SPACE, HuggingFaceTokenizer, SentencePieceTokenizer, decoder_kind, known_ids
 from .gguf import from_gguf
 
 __all__ = ["folder_template", "from_gguf", "read_folder", "read_path"]
@@ -175,7 +175,7 @@ def _read_bytes(path: Path) -> bytes:
 # ------------------------------------------------------------------------------------------------------------- packages
 
 
-def _read_json_tokenizer(path: Path, vocab_size: int | None) -> HubTokenizer:
+def _read_json_tokenizer(path: Path, vocab_size: int | None) -> HuggingFaceTokenizer:
     """A tokenizer.json."""
     inner = _parse_json_tokenizer(_read_bytes(path))
     vocabulary: dict[str, int] = inner.get_vocab(with_added_tokens=True)
@@ -187,7 +187,7 @@ def _read_json_tokenizer(path: Path, vocab_size: int | None) -> HubTokenizer:
         adds = bos is not None and inner.encode("a").ids[:1] == [bos]  # as the file's own rule has it
     added = inner.get_added_tokens_decoder()
     spaces = decoder_kind(inner)[1]
-    roles = Roles(
+    special_tokens = SpecialTokens(
         bos=bos,
         eos=eos,
         stop=known_ids(eos, *beside.stop(size)),
@@ -196,7 +196,7 @@ def _read_json_tokenizer(path: Path, vocab_size: int | None) -> HubTokenizer:
         space_prefix=spaces,
         trims=spaces,
     )
-    return HubTokenizer(inner, roles, size)
+    return HuggingFaceTokenizer(inner, special_tokens, size)
 
 
 def _parse_json_tokenizer(data: bytes) -> Any:
@@ -217,7 +217,7 @@ def _parse_json_tokenizer(data: bytes) -> Any:
         raise
 
 
-def _read_pieces(path: Path, vocab_size: int | None) -> PieceTokenizer:
+def _read_pieces(path: Path, vocab_size: int | None) -> SentencePieceTokenizer:
     """A tokenizer.model."""
     processor = _parse_pieces(_read_bytes(path))
     pieces = processor.get_piece_size()
@@ -225,11 +225,13 @@ def _read_pieces(path: Path, vocab_size: int | None) -> PieceTokenizer:
     added = {token: each for token, each in beside.added().items() if token >= pieces}
     size = _check_size(max([pieces - 1, *added]) + 1, vocab_size)
     names = {token: each["content"] for token, each in added.items()}
-    roles = _roles_of_pieces(processor, added, beside, size)
-    return PieceTokenizer(processor, names, beside.tokenizer.get("legacy", True) is False, roles, size)
+    special_tokens = _special_tokens_of_pieces(processor, added, beside, size)
+    return SentencePieceTokenizer(processor, names, beside.tokenizer.get("legacy", True) is False, special_tokens, size)
 
 
-def _roles_of_pieces(processor: Any, added: dict[int, dict[str, Any]], beside: _Beside, size: int) -> Roles:
+def _special_tokens_of_pieces(
+    processor: Any, added: dict[int, dict[str, Any]], beside: _Beside, size: int
+) -> SpecialTokens:
     count = processor.get_piece_size()
     ids = {processor.id_to_piece(token): token for token in reversed(range(count))}
     ids |= {each["content"]: token for token, each in added.items()}
@@ -239,7 +241,7 @@ def _roles_of_pieces(processor: Any, added: dict[int, dict[str, Any]], beside: _
     special = {token for token, each in added.items() if each.get("special", False)}
     silent = {token for token in range(count) if processor.is_control(token) or processor.is_unknown(token)}
     spaces = processor.encode("a", out_type=str)[0].startswith(SPACE)  # does a text get a leading space?
-    return Roles(
+    return SpecialTokens(
         bos=bos,
         eos=eos,
         stop=known_ids(eos, *beside.stop(size)),

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from llama2_ref.tokenizer import Roles
+from llama2_ref.tokenizer import SpecialTokens
 from support.models import vocabulary, write_model
 from support.templates import CHATML, GEMMA, LLAMA2
 
@@ -113,8 +113,10 @@ def templated(llama2, model):
     tokens, scores = vocabulary(297)
     tokens, scores = [*tokens, b"<|begin|>", b"<|end|>", b"<|turn|>"], [*scores, 0.0, 0.0, 0.0]
     special = frozenset({297, 298, 299})
-    roles = Roles(bos=297, eos=298, stop=frozenset({298}), control=special, space_prefix=False, adds_bos=False)
-    return llama2.Model(llama2.Tokenizer(tokens, scores, roles), model.transformer, llama2.Sampler, CHATML)
+    special_tokens = SpecialTokens(
+        bos=297, eos=298, stop=frozenset({298}), control=special, space_prefix=False, adds_bos=False
+    )
+    return llama2.Model(llama2.Tokenizer(tokens, scores, special_tokens), model.transformer, llama2.Sampler, CHATML)
 
 
 def text_of(model, tokens):

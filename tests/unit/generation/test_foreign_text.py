@@ -189,7 +189,7 @@ def test_a_tokenizer_may_be_named(llama2, folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "tokenizer.model"
     other.write_bytes(train_pieces())
     model = llama2.load(folder, other)
-    assert type(model.tokenizer).__name__ == "PieceTokenizer"
+    assert type(model.tokenizer).__name__ == "SentencePieceTokenizer"
     assert model.generate("a wave", steps=20).tokens[0] == model.tokenizer.bos == 1
     assert llama2.load(folder, other.parent).tokenizer.encode("a") == model.tokenizer.encode("a")
 

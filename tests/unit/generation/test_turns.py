@@ -10,7 +10,7 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from llama2_ref.tokenizer import Roles
+from llama2_ref.tokenizer import SpecialTokens
 from support.models import random_twins, vocabulary
 from support.scripted import NEXT, ScriptedTransformer
 from support.templates import CHATML
@@ -45,8 +45,10 @@ def planned(engine: str, template: bool = False) -> Any:
     tokens, scores = vocabulary(297)
     tokens, scores = [*tokens, b"<|begin|>", b"<|end|>", b"<|turn|>"], [*scores, 0.0, 0.0, 0.0]
     special = frozenset({297, END, 299})
-    roles = Roles(bos=297, eos=END, stop=frozenset({END}), control=special, space_prefix=False, adds_bos=False)
-    return package.Model(package.Tokenizer(tokens, scores, roles), transformer, package.Sampler, CHATML)
+    special_tokens = SpecialTokens(
+        bos=297, eos=END, stop=frozenset({END}), control=special, space_prefix=False, adds_bos=False
+    )
+    return package.Model(package.Tokenizer(tokens, scores, special_tokens), transformer, package.Sampler, CHATML)
 
 
 def package_of(engine: str) -> ModuleType:

@@ -85,8 +85,8 @@ def test_a_text_comes_back_as_it_was(tokenizer, text):
     assert tokenizer.decode(ids) == tokenizer.decode(tokenizer.encode(text, eos=True)) == text
     assert "".join(tokenizer.pieces(iter(ids))) == text
     plain = tokenizer.encode(text, bos=False)
-    assert not tokenizer.roles.control & set(plain)
-    assert len(plain) >= tokenizer.fewest(text)
+    assert not tokenizer.special_tokens.control & set(plain)
+    assert len(plain) >= tokenizer.min_tokens(text)
 
 
 @given(data=st.data())
@@ -200,8 +200,8 @@ def test_tokenizer_json_and_tokenizer_model_agree(text):
         HUB["hub"] = importorskip("tokenizers").Tokenizer.from_str(
             json_of_pieces(train_pieces(user_defined_symbols=""))
         )
-    roles = llama2_ref.tokenizer.Roles(trims=True)
-    ours = _tokenizers.HubTokenizer(HUB["hub"], roles, 420)
+    special_tokens = llama2_ref.tokenizer.SpecialTokens(trims=True)
+    ours = _tokenizers.HuggingFaceTokenizer(HUB["hub"], special_tokens, 420)
     expected = HUB["model"].encode(text)
     if text:
         assert ours.encode(text, bos=False) == expected
@@ -337,9 +337,9 @@ def test_tokenizer_json_is_preferred_where_it_can_be_read(tmp_path, monkeypatch)
     write_folder(tmp_path, tokenizer_DOT_json=train_letters(), tokenizer_DOT_model=train_pieces())
     absent = set()
     monkeypatch.setattr(_tokenizers, "find_spec", lambda name: None if name in absent else "there")
-    assert type(read_folder(tmp_path, 520)).__name__ == "HubTokenizer"
+    assert type(read_folder(tmp_path, 520)).__name__ == "HuggingFaceTokenizer"
     absent.add("tokenizers")
-    assert type(read_folder(tmp_path, 520)).__name__ == "PieceTokenizer"
+    assert type(read_folder(tmp_path, 520)).__name__ == "SentencePieceTokenizer"
     absent.add("sentencepiece")
     with pytest.raises(llama2_ref.MissingExtraError, match=r"the tokenizers or sentencepiece package: .*\[models\]'"):
         read_folder(tmp_path, 520)

@@ -12,7 +12,7 @@ import llama2_ref
 from llama2_ref.formats.convert import convert
 from llama2_ref.formats.gguf_container import read_container
 from llama2_ref.formats.huggingface import write_folder as write_model_folder
-from llama2_ref.tokenizer import Roles
+from llama2_ref.tokenizer import SpecialTokens
 from llama2_ref.tokenizers.read import from_gguf, read_path
 from support.gguf_bytes import Of, config_entries, gguf_of, model_tensors
 from support.models import random_twins, vocabulary, write_tokenizer
@@ -60,8 +60,8 @@ def pieces_of_gguf(folder: Path, trained: dict[str, int], **changes: Any) -> Any
     return from_gguf(gguf_of_pieces(train_pieces(**trained), **changes), 600)
 
 
-def plain(folder: Path, **roles: Any) -> Any:
-    return llama2_ref.Tokenizer(*vocabulary(300), Roles(**roles))
+def plain(folder: Path, **special_tokens: Any) -> Any:
+    return llama2_ref.Tokenizer(*vocabulary(300), SpecialTokens(**special_tokens))
 
 
 # How a tokenizer is made; which of bos, eos and stop are 0, and what the others are.
@@ -139,12 +139,12 @@ SOURCES: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = 
         {"trained": {"bos_id": 1, "eos_id": 2, "unk_id": 3}, "unknown_token_id": 0},
         {"bos": 1, "eos": 2, "unknown": 0},
     ),
-    "roles, bos": (
+    "special_tokens, bos": (
         plain,
         {"bos": 0, "stop": frozenset({2}), "unknown": 1, "control": frozenset({0, 2})},
         {"bos": 0, "eos": 2, "unknown": 1},
     ),
-    "roles, eos": (
+    "special_tokens, eos": (
         plain,
         {"eos": 0, "stop": frozenset({0}), "unknown": 2, "control": frozenset({0, 1})},
         {"bos": 1, "eos": 0, "stop": {0}},
@@ -159,7 +159,7 @@ def test_a_token_may_have_the_id_0(tmp_path: Path, source: str) -> None:
     bos, eos = wanted["bos"], wanted.get("eos", tokenizer.eos)
     assert (tokenizer.bos, tokenizer.start, tokenizer.eos) == (bos, bos, eos)
     assert tokenizer.stop == wanted.get("stop", tokenizer.stop)
-    assert tokenizer.roles.unknown == wanted.get("unknown", tokenizer.roles.unknown)
+    assert tokenizer.special_tokens.unknown == wanted.get("unknown", tokenizer.special_tokens.unknown)
     inside = tokenizer.encode("ab", bos=False)
     assert inside
     assert tokenizer.encode("ab", eos=True) == [bos, *inside, *([] if eos is None else [eos])]
@@ -181,11 +181,13 @@ def test_texts_and_chats_with_a_token_0(llama2: ModuleType, role: str, template:
     tokens[0], tokens[1] = (BEGIN.encode(), END.encode()) if role == "bos" else (END.encode(), BEGIN.encode())
     bos, eos = (0, 1) if role == "bos" else (1, 0)
     special = frozenset({0, 1})
-    roles = Roles(2, bos, eos, stop=frozenset({eos}), control=special, adds_bos=not template, space_prefix=False)
+    special_tokens = SpecialTokens(
+        2, bos, eos, stop=frozenset({eos}), control=special, adds_bos=not template, space_prefix=False
+    )
     config = llama2.Config(8, 8, 1, 2, 1, 300, 120)
     transformer = ScriptedTransformer(random_twins(config, 1).transformers()[0], {}, 260)
     model = llama2.Model(
-        llama2.Tokenizer(tokens, scores, roles), transformer, llama2.Sampler, LLAMA2 if template else None
+        llama2.Tokenizer(tokens, scores, special_tokens), transformer, llama2.Sampler, LLAMA2 if template else None
     )
     begun = model.generate("", 4, 0)
     assert ("".join(begun), begun.tokens[0], begun.generated) == ("aaaa", bos, 4)
@@ -273,4 +275,4 @@ def test_llama2_c_s_unknown_is_0_in_a_gguf_file(tmp_path: Path) -> None:
     assert [metadata[f"tokenizer.ggml.{name}"] for name in names] == [0, 1, 2]
     assert metadata["tokenizer.ggml.add_bos_token"] is True
     assert metadata["tokenizer.ggml.add_eos_token"] is False
-    assert llama2_ref.load(tmp_path / "model.gguf").tokenizer.roles.unknown == 0
+    assert llama2_ref.load(tmp_path / "model.gguf").tokenizer.special_tokens.unknown == 0
