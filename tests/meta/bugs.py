@@ -1287,6 +1287,37 @@ TOKENS_THAT_ARE_0 = of(
      {"(given or {}) | read_json(generation)": "read_json(generation)"}),
 )  # fmt: skip
 
+ENTRIES = "unit/generation/test_entries.py::test_"
+
+KEYWORDS = of(
+    "llama2_ref/model.py",
+    ("a text loses its filters", ENTRIES + "what_makes_a_text[llama2_fast-generate-topk]",
+     {"sampler, cache = self._sampler(temperature, topp, seed, **sampling),":
+      "sampler, cache = self._sampler(temperature, topp, seed),"}),
+    ("samples take the temperature for top-p", ENTRIES + "what_makes_a_text[llama2_fast-samples-temperature]",
+     {"samplers = [self._sampler(temperature, topp, seed, **sampling)]":
+      "samplers = [self._sampler(topp, temperature, seed, **sampling)]"}),
+    ("only the first sample is filtered", SAMPLES + "test_samples_are_what_their_seeds_give_alone[numpy-None]",
+     {"(samplers[0].seed + i) % 2**64, **sampling))": "(samplers[0].seed + i) % 2**64))"}),
+    ("samples lose their session", ENTRIES + "what_comes_with_a_text[llama2_fast-samples]",
+     {"Batch(self.transformer, self.tokenizer, self._cache(tokens, session))":
+      "Batch(self.transformer, self.tokenizer, self._cache(tokens, None))"}),
+    ("samples lose their log-probabilities", ENTRIES + "what_comes_with_a_text[llama2_fast-samples]",
+     {"batch.start(samplers, tokens, end, stop, logprobs)": "batch.start(samplers, tokens, end, stop, None)"}),
+    ("a chat loses its filters", ENTRIES + "what_makes_a_text[llama2_fast-chat-minp]",
+     {'"session": session, **sampling}': '"session": session}'}),
+    ("a chat loses its log-probabilities", ENTRIES + "what_comes_with_a_text[llama2_fast-chat]",
+     {'"logprobs": logprobs, "session"': '"session"'}),
+    ("a conversation loses its stop strings", ENTRIES + "stop_strings[llama2_fast-conversation-one]",
+     {"self.template, stop, logprobs, session)": "self.template, (), logprobs, session)"}),
+) + of(
+    "llama2_ref/generation/chat.py",
+    ("only the first answer has log-probabilities",
+     ENTRIES + "all_turns_of_a_conversation_are_made_alike[llama2_fast]",
+     {"tokens, end, False, self._stop, self._logprobs)":
+      "tokens, end, False, self._stop, None if self._last else self._logprobs)"}),
+)  # fmt: skip
+
 FLAGS_AT_ODD_VALUES = of(
     "llama2_ref/cli/main.py",
     ("no steps are the default of a text", FLAGS + "steps_of_a_text[llama2_fast-['-n', 0]-300-False]",
@@ -1554,5 +1585,5 @@ INSIDE_THE_ENGINES = of(
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
     *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR, *FOLDERS,
-    *TOKENS_THAT_ARE_0, *FLAGS_AT_ODD_VALUES, *INSIDE_THE_ENGINES,
+    *TOKENS_THAT_ARE_0, *KEYWORDS, *FLAGS_AT_ODD_VALUES, *INSIDE_THE_ENGINES,
 ]  # fmt: skip
