@@ -1312,6 +1312,12 @@ KEYWORDS = of(
      {"self.template, stop, logprobs, session)": "self.template, (), logprobs, session)"}),
 ) + of(
     "llama2_ref/generation/chat.py",
+    ("a system message is told with each question",
+     CHAT + "test_a_template_is_told_the_system_message_once[llama2_fast]",
+     {"if system and not messages:": "if system:"}),
+    ("a template is told what the user has not seen",
+     CHAT + "test_a_template_is_told_an_answer_up_to_its_stop_string[llama2_fast]",
+     {'"".join(until_stop([text], self._stop)) if self._stop else text': "text"}),
     ("only the first answer has log-probabilities",
      ENTRIES + "all_turns_of_a_conversation_are_made_alike[llama2_fast]",
      {"tokens, end, False, self._stop, self._logprobs)":
@@ -1344,6 +1350,17 @@ FLAGS_AT_ODD_VALUES = of(
      {"return None if args.session is None else": "return None if not args.session else"}),
     ("an empty name is that of the bundled model", FLAGS + "an_empty_name_is_no_model[llama2_fast]",
      {"args.model) if name is not None]": "args.model) if name]"}),
+    ("notes of a model are not told", FLAGS + "what_is_told_of_a_model[llama2_fast]",
+     {"    for note in model.notes:\n": "    for note in ():\n"}),
+    ("what is made of a model's numbers is not told", FLAGS + "what_is_told_of_a_model[llama2_fast]",
+     {'_say(f"{model.description}, as {args.quantize}" if args.quantize else model.description)':
+      "_say(model.description)"}),
+    ("a chat that has no room keeps nothing", FLAGS + "a_chat_that_has_no_room_keeps_what_was_read[llama2_fast]",
+     {"            _say_rates(stream)\n    finally:\n        _keep(session, stream)":
+      "            _say_rates(stream)\n    except PromptError:\n        session = None\n        raise\n"
+      "    finally:\n        _keep(session, stream)"}),
+    ("the last sample is kept", FLAGS + "samples_keep_the_first[llama2_fast]",
+     {"_keep(session, streams[0])": "_keep(session, streams[-1])"}),
     ("0 threads are the default", FLAGS + "what_has_no_meaning[llama2_fast---threads 0-generate]",
      {"in knobs.items() if value is not None}": "in knobs.items() if value}"}),
 ) + of(

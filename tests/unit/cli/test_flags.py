@@ -253,6 +253,45 @@ def test_of_several_sessions_the_last_counts(odd: Odd, endless: Path, tmp_path: 
     assert odd(endless, "-n", 5, "--session", other).passes == [[1]] * 5  # a prompt of BOS must be read
 
 
+def test_a_chat_that_has_no_room_keeps_what_was_read(odd: Odd, endless: Path, tmp_path: Path) -> None:
+    """The second question does not fit: one line, and the session of the first."""
+    done = odd("chat", endless, "--session", tmp_path / "s", stdin=b"1\n2\n")
+    assert done.code == 2
+    assert "conversation must fit" in done.err
+    assert read_file(tmp_path / "s").tensors["tokens"].shape == (CONTEXT,)
+
+
+def test_samples_keep_the_first(odd: Odd, any_of_three: Path, tmp_path: Path) -> None:
+    """What a session holds then is what it holds behind that text alone."""
+    for seed in range(6):
+        paths = tmp_path / f"several{seed}", tmp_path / f"one{seed}"
+        how = [any_of_three, "-n", 6, "-p", 1, "-s", seed]
+        assert odd(*how, "--samples", 3, "--session", paths[0]).code == odd(*how, "--session", paths[1]).code == 0
+        one, other = (list(read_file(path).tensors["tokens"].data.cast("i")) for path in paths)
+        assert one == other
+
+
+def test_what_is_told_of_a_model(
+    llama2: ModuleType, endless: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its description, what is made of its numbers, and each of its notes, a line each, before the text's rates."""
+    load = llama2.load
+
+    @wraps(load)
+    def noting(*args: Any, **named: Any) -> Any:
+        model = load(*args, **named)
+        model.notes = ("one", "another")
+        return model
+
+    monkeypatch.setattr(llama2, "load", noting)
+    assert main(llama2, [str(endless), "-n", "1", "--quantize", "float32"]) == 0
+    first, *notes, _ = capsys.readouterr().err.splitlines()
+    assert (first.startswith("model.bin: "), first.endswith(", as float32")) == (True, True)
+    assert notes == ["note: one", "note: another"]
+    assert main(llama2, [str(endless), "-n", "1"]) == 0
+    assert ", as " not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["--quantize", "--threads", "--backend"])
 def test_the_last_of_engines_counts(odd: Odd, any_of_three: Path, llama2: ModuleType, flag: str) -> None:
     if flag != "--quantize" and llama2 is not llama2_fast:

@@ -182,6 +182,34 @@ def test_a_conversation_renders_all_turns_and_reads_what_is_new(templated):
     assert fed[6] == third.tokens[len(second.tokens) :]
 
 
+def test_a_template_is_told_the_system_message_once(templated):
+    """It is for the first question: what is said with a later one does not count."""
+    conversation = templated.conversation(temperature=0)
+    first = conversation.say("ab", system="be")
+    next(first)
+    second = conversation.say("cab", system="bed")
+    text = text_of(templated, second.tokens[: second.prompt_length])
+    assert text.startswith("<|turn|>system\nbe<|end|>\n<|turn|>user\nab<|end|>")
+    assert text.count("system") == 1
+
+
+def test_a_template_is_told_an_answer_up_to_its_stop_string(templated):
+    """What the user has seen of it, though the model has made more."""
+    script = iter([260, 261, 262, 263])  # a, b, c, d
+
+    def forward(tokens, cache):
+        cache.length += len(tokens)
+        token = next(script, 298)
+        return [float(i == token) for i in range(300)]
+
+    templated.transformer.forward = forward
+    conversation = templated.conversation(temperature=0, stop="bc")
+    first = conversation.say("ab")
+    assert ("".join(first), first.generated) == ("a", 3)
+    second = conversation.say("cab")
+    assert "<|turn|>assistant\na<|end|>\n<|turn|>user\ncab" in text_of(templated, second.tokens)
+
+
 def test_what_is_kept_is_what_a_new_conversation_would_read(templated):
     """The same answers, whatever of the cache was kept."""
     conversation = templated.conversation(temperature=0)
