@@ -20,7 +20,7 @@ FLOAT_BYTES = {f.FLOAT32: 4, f.FLOAT16: 2, f.BFLOAT16: 2}
 
 def watch(transformer: Any) -> list[int]:
     """Check each pass of a transformer of the simd backend. Returns a list, to which each adds its number of tokens."""
-    job, passes = transformer._job, []
+    job, passes = transformer.engine._job, []
     fill = job.fill
 
     def checked(pieces: Any, taps: bool) -> Any:

@@ -12,7 +12,7 @@ CONFIG = llama2_ref.Config(8, 12, 1, 2, 1, 300, 16)
 def test_knobs_are_handed_on(tmp_path):
     path = write_model(tmp_path, CONFIG)
     model = llama2_fast.load(path, threads=3, backend="numpy")
-    assert (model.transformer.backend, model.transformer._team.threads) == ("numpy", 3)
+    assert (model.transformer.backend, model.transformer.threads) == ("numpy", 3)
 
 
 @pytest.mark.parametrize("knob", [{"threads": 0}, {"backend": "cuda"}])

@@ -130,7 +130,7 @@ def test_any_number_of_threads_keeps_the_bounds(tmp_path, version, threads):
 
 def test_small_parts_are_put_together(monkeypatch, tmp_path):
     """Everything that can be split is, into as many parts as there are threads: more than rows, too."""
-    monkeypatch.setattr("llama2_fast.transformer.SMALLEST_SHARE", 1)
+    monkeypatch.setattr("llama2_fast.engines.numpy_engine.SMALLEST_SHARE", 1)
     for version in (0, 2):
         llama2_fast.write_checkpoint(tmp_path / "model.bin", CONFIG, TWINS.fast, version)
         weights = llama2_fast.read_checkpoint(tmp_path / "model.bin")[1]
@@ -289,7 +289,7 @@ def test_the_cache_holds_what_the_taps_saw(llama2, transformer):
 
 def test_a_prompt_may_be_a_whole_number_of_chunks(backend):
     """The last token of the last full chunk is the last token of all."""
-    from llama2_fast.transformer import CHUNK
+    from llama2_fast.engines.numpy_engine import CHUNK
 
     config = llama2_ref.Config(4, 4, 1, 1, 1, 7, CHUNK + 1)
     weights = random_twins(config, seed=1).fast
@@ -316,7 +316,7 @@ def test_load_passes_its_options_on(tmp_path):
     path = write_model(tmp_path, llama2_ref.Config(8, 8, 1, 2, 1, 300, 16))
     (tmp_path / "tokenizer.bin").rename(tmp_path / "other.bin")
     model = llama2_fast.load(path, tmp_path / "other.bin", "int8", threads=3, backend="numpy")
-    assert (model.transformer.backend, model.transformer._team.threads) == ("numpy", 3)
+    assert (model.transformer.backend, model.transformer.threads) == ("numpy", 3)
     assert isinstance(model.transformer.weights.wq[0], llama2_fast.Int8Matrix)
     with pytest.raises(llama2_fast.ConfigError, match="cuda"):
         llama2_fast.load(path, tmp_path / "other.bin", backend="cuda")
@@ -349,7 +349,7 @@ def test_a_cache_grows_by_doubling_up_to_the_context():
 @pytest.mark.parametrize("count", [6, 7])
 def test_long_prompts_go_through_in_chunks(monkeypatch, count):
     """Whole chunks, and a rest: every buffer keeps its bound, and the last logits are those of the last token."""
-    monkeypatch.setattr("llama2_fast.transformer.CHUNK", 3)
+    monkeypatch.setattr("llama2_fast.engines.numpy_engine.CHUNK", 3)
     tokens = [1, 7, 49, 0, 7, 30, 2][:count]
     transformer, taps = llama2_fast.Transformer(CONFIG, TWINS.fast, backend="numpy"), llama2_fast.Taps()
     every = transformer.forward(tokens, transformer.new_cache(), every=True, taps=taps)
@@ -365,7 +365,7 @@ def test_long_prompts_go_through_in_chunks(monkeypatch, count):
 def test_kernels_of_others_are_called_by_one_thread(monkeypatch):
     """Whatever is asked for, since they need not bear more; this package's own are called by all."""
     for name in ("SMALLEST_SHARE", "QUERIES"):
-        monkeypatch.setattr(f"llama2_fast.transformer.{name}", 1)
+        monkeypatch.setattr(f"llama2_fast.engines.numpy_engine.{name}", 1)
     threads = set()
 
     def attention(*args):
@@ -377,8 +377,8 @@ def test_kernels_of_others_are_called_by_one_thread(monkeypatch):
     transformer = llama2_fast.Transformer(CONFIG, TWINS.fast, others, threads=3)
     transformer.forward(TOKENS, transformer.new_cache())
     assert threads == {threading.get_ident()}
-    assert transformer._team.threads == 1
-    assert llama2_fast.Transformer(CONFIG, TWINS.fast, threads=3, backend="numpy")._team.threads == 3
+    assert transformer.threads == 1
+    assert llama2_fast.Transformer(CONFIG, TWINS.fast, threads=3, backend="numpy").threads == 3
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -426,7 +426,7 @@ def test_parts_may_be_as_long_as_the_smallest_share(monkeypatch, tmp_path, versi
         transformer = llama2_fast.Transformer(CONFIG, weights, threads=threads, backend="numpy")
         for tokens in (TOKENS, TOKENS[:1]):
             logits.append(transformer.forward(tokens, transformer.new_cache()))
-        monkeypatch.setattr("llama2_fast.transformer.SMALLEST_SHARE", share)
+        monkeypatch.setattr("llama2_fast.engines.numpy_engine.SMALLEST_SHARE", share)
     assert np.array_equal(logits[0], logits[2])
     assert np.array_equal(logits[1], logits[3])
 

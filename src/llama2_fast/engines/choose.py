@@ -4,13 +4,29 @@ import os
 import sys
 import warnings
 from importlib.util import find_spec
+from typing import Any
 
+from llama2_ref.config import Config
 from llama2_ref.errors import ConfigError, MissingExtraError
 
+from .. import kernels as numpy_kernels
 from ..weights import Weights, matrix_of
+from .numpy_engine import NumpyEngine
+from .protocol import Engine
 
 BACKENDS = ("auto", "numpy", "simd")
 SHARING = (("wq", "wk", "wv"), ("w1", "w3"))  # matrices that are given the same vectors, quantized once for them
+
+
+def make_engine(
+    config: Config, weights: Weights, kernels: Any, threads: int | None, backend: str | None, quantize: str | None
+) -> Engine:
+    """The engine of a model: the one that is asked for, or that suits it. Raises what `Transformer` raises."""
+    if choose_backend(backend, kernels is numpy_kernels, weights) == "simd":
+        from .simd.engine import SimdEngine  # here, since it imports llvmlite
+
+        return SimdEngine(config, weights, threads, quantize)
+    return NumpyEngine(config, weights, kernels, threads, quantize)
 
 
 def choose_backend(asked: str | None, own_kernels: bool, weights: Weights) -> str:

@@ -53,13 +53,13 @@ def measure(job: Job) -> dict[str, Any]:
     First token: from the start of the process, Python's own included, to the logits behind the prompt. Neither it nor
     the load time says anything where weights are made in memory.
     """
-    found, team = _rates(job)  # and the model is gone: memory for it and for what follows need not be there at once
-    bandwidth, by = read_bandwidth(team, job.read_bytes)
-    return found | {"threads": team.threads, "bandwidth": bandwidth, "bandwidth_by": by}
+    found, threads = _rates(job)  # and the model is gone: memory for it and for what follows need not be there at once
+    bandwidth, by = read_bandwidth(threads, job.read_bytes)
+    return found | {"threads": threads, "bandwidth": bandwidth, "bandwidth_by": by}
 
 
-def _rates(job: Job) -> tuple[dict[str, Any], Any]:
-    """What can be told of the model, and its team of threads."""
+def _rates(job: Job) -> tuple[dict[str, Any], int]:
+    """What can be told of the model, and its number of threads."""
     transformer, load = _load(job)
     vocab_size = transformer.config.vocab_size
     tokens = [BOS % vocab_size] + [(7 * i + 3) % vocab_size for i in range(job.prompt - 1)]
@@ -71,7 +71,7 @@ def _rates(job: Job) -> tuple[dict[str, Any], Any]:
     decode = _seconds(lambda: _decode(transformer, job.steps))
     found = {"backend": transformer.backend, "load": load, "first_token": first_token if job.checkpoint else None}
     found |= {"prompt_rate": job.prompt / prompt, "decode_rate": job.steps / decode, "peak_bytes": peak_memory()}
-    return found, getattr(transformer, "_workers" if transformer.backend == "simd" else "_team")
+    return found, transformer.threads
 
 
 def _load(job: Job) -> tuple[Transformer, float | None]:
@@ -104,21 +104,21 @@ def _decode(transformer: Transformer, steps: int) -> None:
 # ------------------------------------------------------------------------------------------------------------ bandwidth
 
 
-def read_bandwidth(team: Any, count: int) -> tuple[float, str]:
-    """Bytes per second that a team of threads reads, and by what: compiled code, where numba is installed."""
+def read_bandwidth(threads: int, count: int) -> tuple[float, str]:
+    """Bytes per second that so many threads read, and by what: compiled code, where numba is installed."""
     whole = np.ones(count // 4 + LINE, np.float32)
     start = -whole.ctypes.data % LINE // 4
     data = whole[start : start + count // 4]
     compiled = engine_works(required=False)
-    read = (_compiled_reader if compiled else _numpy_reader)(data, team)
+    read = (_compiled_reader if compiled else _numpy_reader)(data, threads)
     return data.nbytes / min(_seconds(read) for _ in range(READS)), "compiled code" if compiled else "numpy"
 
 
-def _compiled_reader(data: NDArray[np.float32], team: Any) -> Callable[[], None]:
+def _compiled_reader(data: NDArray[np.float32], threads: int) -> Callable[[], None]:
     from ..engines.simd.compiler.library import library
     from ..engines.simd.thread_team import Team
 
-    workers = team if isinstance(team, Team) else Team(team.threads)
+    workers = Team(threads)
     run, address = library().run_read, data.ctypes.data
     share = data.nbytes // workers.threads // STRIDE * STRIDE
     out = np.zeros((workers.threads + 1) * LINE, np.uint8)
@@ -130,8 +130,8 @@ def _compiled_reader(data: NDArray[np.float32], team: Any) -> Callable[[], None]
     return partial(workers.run, part, lambda: None)
 
 
-def _numpy_reader(data: NDArray[np.float32], team: Any) -> Callable[[], None]:
-    workers = team if isinstance(team, Team) else Team(team.threads)
+def _numpy_reader(data: NDArray[np.float32], threads: int) -> Callable[[], None]:
+    workers = Team(threads)
     return partial(workers.run, [partial(np.sum, data[part]) for part in workers.split(len(data))])
 
 

@@ -16,7 +16,8 @@ from llama2_ref.errors import NumericsError
 from ..conformance.closed import ClosedKernels
 from ..conformance.compare import Comparison
 from ..conformance.taps import compare_taps
-from ..transformer import Taps, Transformer, first_not_finite
+from ..engines.numpy_engine import first_not_finite
+from ..transformer import Taps, Transformer
 from ..weights import Int8Matrix, Weights
 
 BUFFERS = ("att_norm", "q", "k", "v", "att", "x1", "ffn_norm", "gate", "out")  # of a layer, in the order of the model

@@ -173,7 +173,7 @@ def test_a_long_context_takes_memory_only_as_it_is_used():
     cache = model.new_cache()
     for _ in range(3):
         model.forward([1] * 20, cache)
-    assert sum(buffer.nbytes for buffer in model._job._buffers.values()) < 2**20
+    assert sum(buffer.nbytes for buffer in model.engine._job._buffers.values()) < 2**20
 
 
 def test_matrices_of_another_size_are_refused():
@@ -423,7 +423,7 @@ def test_barriers_let_go_of_an_aborted_pass():
     twins = random_twins(CONFIG, 1)
     model = llama2_fast.Transformer(CONFIG, twins.fast, threads=2, backend="simd")
     model.forward([1], model.new_cache())
-    job, cache = model._job, model.new_cache()
+    job, cache = model.engine._job, model.new_cache()
     job.fill([(0, [1], cache, 1)], False)
     thread = threading.Thread(target=library().run_step, args=(job.address, 1), daemon=True)
     thread.start()

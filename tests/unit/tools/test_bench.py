@@ -264,7 +264,7 @@ def test_weights_in_memory_are_all_there(backend: str, kind: str) -> None:
     transformer, load = _measure._load(job(quantize=kind, backend=backend))
     assert (transformer.backend, load) == (backend, None)
     if backend == "simd":
-        arrays = [matrix.weights for matrix in transformer._job._matrices]
+        arrays = [matrix.weights for matrix in transformer.engine._job._matrices]
     else:
         w = transformer.weights
         arrays = [matrix.q for name in bench.LAYERED for matrix in getattr(w, name)] + [w.wcls.q]

@@ -308,18 +308,18 @@ def test_the_compiled_engine_is_judged_as_well(ask: Ask, model: Path, monkeypatc
 def test_other_bits_are_found(ask: Ask, model: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bit of one logit, with one number of threads, in one cut of a prompt, in one sequence of a batch."""
     module = importlib.import_module("llama2_fast.engines.simd.engine")
-    passes, number = module.Transformer._run, int(next(word for word in what.split() if word.isdigit()))
+    passes, number = module.SimdEngine._run, int(next(word for word in what.split() if word.isdigit()))
 
     def run(self: Any, batch: Any, every: bool, taps: Any) -> Any:
         found = passes(self, batch, every, taps)
-        sizes = {"threads": self._workers.threads, "parts": len(batch[0][0]), "sequence": len(batch)}
+        sizes = {"threads": self.threads, "parts": len(batch[0][0]), "sequence": len(batch)}
         sizes = {key: value for key, value in sizes.items() if key in what}
         if taps is None and sizes in ({"threads": 3}, {"parts": 5}, {"sequence": 3}):
             target = found[number - 1 if "sequence" in what else 0]
             target[-1, 7] = np.nextafter(target[-1, 7], np.float32(np.inf))
         return found
 
-    monkeypatch.setattr(module.Transformer, "_run", run)
+    monkeypatch.setattr(module.SimdEngine, "_run", run)
     *_, summary = lines = ask(1, model, "--backend", "simd", "-n", "20").splitlines()
     assert summary == f"WRONG: simd gives other bits with {what}"
     (line,) = [line for line in lines if line.startswith("simd: WRONG: not the same bits: ")]

@@ -1,4 +1,4 @@
-"""The Transformer whose passes run in compiled code."""
+"""The engine whose passes run in compiled code."""
 
 from collections.abc import Iterator, Sequence
 from threading import Lock
@@ -11,12 +11,10 @@ from llama2_ref.config import Config
 from llama2_ref.errors import NumericsError
 from llama2_ref.formats.llama2c_header import Header
 from llama2_ref.quantize import LAYERED, check_quantizable, map_matrices
-from llama2_ref.transformer import check_batch, check_tokens, with_cause
+from llama2_ref.transformer import Taps, check_batch, check_tokens, with_cause
 
-from ... import kernels as numpy_kernels
-from ... import transformer as numpy_engine
-from ...transformer import CHUNK
 from ...weights import Weights
+from ..numpy_engine import CHUNK, first_not_finite
 from ..threads import available_cores
 from .compiler.library import library
 from .job import Job, Piece
@@ -29,35 +27,25 @@ Array = NDArray[np.float32]
 SMALL = 2**23  # bytes of weights below which one thread is faster than several
 
 
-class Transformer(numpy_engine.Transformer):
-    """A Llama-2 model. As llama2_fast.transformer.Transformer."""
+class SimdEngine:
+    """Runs a model's forward passes in compiled code: see `protocol.Engine`. Taps only listen."""
 
-    def __init__(
-        self,
-        config: Config,
-        weights: Weights,
-        kernels: Any = numpy_kernels,
-        *,
-        threads: int | None = None,
-        backend: str | None = None,
-        quantize: str | None = None,
-    ) -> None:
-        self.config, self.weights, self.kernels, self.backend = config, weights, kernels, "simd"
-        self.quantize = quantize  # `weights` are as they came
+    name = "simd"
+
+    def __init__(self, config: Config, weights: Weights, threads: int | None, quantize: str | None) -> None:
+        self.config, self.weights, self.quantize = config, weights, quantize  # packed anew, and quantized on the way
         self._library, self._lock = library(), Lock()
         matrices = _packed(config, weights, quantize)
         if threads is None:
             threads = 1 if sum(m.bytes for m in matrices) < SMALL else available_cores()
-        self._workers = Team(threads)
+        self._workers, self.threads = Team(threads), threads
         self._job = Job(config, weights, matrices, threads)
 
     def new_cache(self) -> KVCache:
         """An empty key/value cache, for one sequence."""
         return KVCache(self.config)
 
-    def forward(
-        self, tokens: Sequence[int], cache: Any, every: bool = False, taps: numpy_engine.Taps | None = None
-    ) -> Any:
+    def forward(self, tokens: Sequence[int], cache: Any, every: bool = False, taps: Taps | None = None) -> Any:
         """As llama2_ref.Transformer.forward, but that taps only listen: what `record` returns is not used."""
         check_tokens(self.config, tokens, cache.length)
         (logits,) = self._run([(tokens, cache)], every, taps)
@@ -115,7 +103,7 @@ class Transformer(numpy_engine.Transformer):
             else:
                 continue
             cache.length += t
-            cause = numpy_engine.first_not_finite(self.weights)
+            cause = first_not_finite(self.weights)
             raise with_cause(NumericsError(reason), cache.length, cause)
 
 

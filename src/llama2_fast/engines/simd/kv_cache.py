@@ -5,13 +5,12 @@ from numpy.typing import NDArray
 
 from llama2_ref.config import Config
 
-from ... import transformer as numpy_engine
 from .fields import LANES, padded
 
 Array = NDArray[np.float32]
 
 
-class KVCache(numpy_engine.KVCache):
+class KVCache:
     """Keys in blocks of 16 positions, (L, K, S / 16, E, 16), and values in whole vectors, (L, K, S, E)."""
 
     def __init__(self, config: Config) -> None:
