@@ -1415,6 +1415,8 @@ WRITTEN = LAYOUTS + "test_any_layout_is_written_and_known_again"
 VERSIONS = ENGINE + "test_each_version_and_the_target_make_new_code"
 TIES = QUANTIZE + "test_many_ties_are_equal_bit_for_bit"
 TIES_SIMD = BITS + "test_ties_are_quantized_as_by_the_reference"
+CHOICE = "unit/engines/test_choose.py::"
+OF_OTHERS = "unit/engines/test_rowwise.py::test_kernels_of_others_are_given_all_that_a_model_has"
 PORTIONS = BITS + "test_every_row_of_every_portion_is_its_own_product"
 PASS_BUFFERS = SIZES + "test_buffers_of_a_pass_hold_what_it_takes"
 
@@ -1483,6 +1485,33 @@ INSIDE_THE_ENGINES = of(
     ("quotients are not rounded to float32", TIES + "[quantize_int8-16]",
      {"q += [round(_float32(value / scale)) if scale else 0 for value in group]":
       "q += [round(value / scale) if scale else 0 for value in group]"}),
+) + of(
+    "llama2_fast/engines/choose.py",
+    ("groups are compared in the first layer only", CHOICE + "test_every_layer_must_have_groups_of_one_size",
+     {"for layer in range(len(weights.wq)):": "for layer in range(1):"}),
+) + of(
+    "llama2_fast/engines/rowwise.py",
+    ("kernels of others get no offsets", OF_OTHERS + "[Q4_1]",
+     {"(w_q, w_scale, *rows, *w_offset) for": "(w_q, w_scale, *rows) for"}),
+    ("kernels of others get no scaling of RoPE", OF_OTHERS + "[Q4_0]",
+     {"rope_table(int(position), *rope)": "rope_table(int(position), *rope[:2])"}),
+    ("kernels of others have an eps of their own", OF_OTHERS + "[Q8_0]",
+     {"self._kernels.rmsnorm(row, w, eps)": "self._kernels.rmsnorm(row, w, 1e-5)"}),
+) + of(
+    "llama2_fast/engines/simd/engine.py",
+    ("one thread runs every model", ENGINE + "test_as_many_threads_as_cores_run_what_is_worth_it",
+     {"1 if sum(m.bytes for m in matrices) < SMALL else available_cores()": "1"}),
+    ("all cores run a small model", ENGINE + "test_as_many_threads_as_cores_run_what_is_worth_it",
+     {"1 if sum(m.bytes for m in matrices) < SMALL else available_cores()": "available_cores()"}),
+    needs="numba",
+) + of(
+    "llama2_fast/engines/simd/job.py",
+    ("logits are overwritten by the next pass", ENGINE + "test_logits_and_taps_are_the_callers",
+     {"self.logits = np.empty((wanted, padded(self._config.vocab_size)), np.float32)":
+      "self.logits = self._buffers.setdefault(\n"
+      "            f'{wanted}', np.empty((wanted, padded(self._config.vocab_size)), np.float32)\n"
+      "        )"}),
+    needs="numba",
 ) + of(
     "llama2_fast/engines/simd/compiler/library.py",
     ("the key of code is made of names and sizes", ENGINE + "test_a_byte_of_any_source_makes_new_code",

@@ -61,6 +61,15 @@ def test_one_matrix_of_other_groups_is_enough_for_numpy(name):
         choose_backend("simd", True, mixed)
 
 
+def test_every_layer_must_have_groups_of_one_size():
+    """The first two have: the third one tells."""
+    config = dataclasses.replace(CONFIG, n_layers=3)
+    integers = llama2_fast.quantize_weights(random_twins(config, 1).fast, "int8")
+    *others, last = integers.w3
+    halved = llama2_fast.Int8Matrix(last.q, np.repeat(last.scale, 2, axis=1))
+    assert choose_backend("auto", True, dataclasses.replace(integers, w3=[*others, halved])) == "numpy"
+
+
 @pytest.mark.parametrize("missing", ["numba", "llvmlite"])
 def test_both_packages_of_the_extra_are_needed(monkeypatch, missing):
     monkeypatch.setattr("llama2_fast.engines.choose.find_spec", lambda name: None if name == missing else name)

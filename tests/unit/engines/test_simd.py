@@ -25,6 +25,7 @@ from support.ready_code import READY, put_code
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
 
+from llama2_fast.engines.simd import fields as f
 from llama2_fast.engines.simd.compiler.library import library
 from llama2_fast.engines.simd.packing import pack
 from llama2_fast.engines.simd.thread_team import Team
@@ -495,6 +496,37 @@ def test_an_idle_team_takes_no_time():
     assert time.process_time() - before < 0.05
 
 
+def test_as_many_threads_as_cores_run_what_is_worth_it(monkeypatch):
+    """One thread for a small model, unless more are asked for; each has its share of every pass."""
+    monkeypatch.setattr("llama2_fast.engines.simd.engine.available_cores", lambda: 3)
+
+    def threads(**options):
+        model = transformer(backend="simd", **options)
+        model.forward([1, 2], model.new_cache())
+        engine = model.engine
+        return model.threads, engine._workers.threads, engine._job._table[f.TEAM // 8]
+
+    assert threads() == (1, 1, 1)
+    assert threads(threads=2) == (2, 2, 2)
+    monkeypatch.setattr("llama2_fast.engines.simd.engine.SMALL", 1)
+    assert threads() == (3, 3, 3)
+    assert threads(threads=1) == (1, 1, 1)
+
+
+def test_logits_and_taps_are_the_callers():
+    """What one pass has returned stays as it is, whatever the next ones do, and may be written to."""
+    model, kept = transformer(backend="simd"), []
+    for tokens in ([1, 2], [3, 4], [5, 6]):
+        taps = llama2_fast.Taps()
+        logits = model.forward_batch([(tokens, model.new_cache()), (tokens[:1], model.new_cache())], every=True)
+        last = model.forward(tokens, model.new_cache(), taps=taps)
+        kept += [(each, each.copy()) for each in (*logits, last, *taps.values())]
+        assert np.array_equal(logits[0][-1], last)
+        kept[-1][0][:] = 7
+        kept[-1][1][:] = 7
+    assert all(np.array_equal(array, copy) for array, copy in kept)
+
+
 def test_several_threads_may_use_one_model():
     model = transformer(threads=2, backend="simd")
     want = model.forward([1, 2, 3], model.new_cache(), every=True)
@@ -596,8 +628,6 @@ def test_the_processor_is_the_one_that_is_named(monkeypatch):
 
 def test_no_two_fields_overlap():
     """A number of the job has eight bytes for itself; one that threads write has a line of the cache."""
-    from llama2_fast.engines.simd import fields as f
-
     names = [name for name, value in vars(f).items() if isinstance(value, int) and name.isupper()]
     matrix = ["KIND", "ROWS", "COLS", "WEIGHTS", "SCALES", "GROUPS", "GROUP", "STEPS"]
     others = [
