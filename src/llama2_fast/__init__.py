@@ -21,8 +21,7 @@ from llama2_ref.generation.chat import Conversation, encode_chat
 from llama2_ref.generation.stream import TextStream
 
 from . import kernels
-from .matrices.llama2c import read_checkpoint, write_checkpoint
-from .matrices.session import Session
+from .matrices.files import Session, read_checkpoint, write_checkpoint
 from .model import Model, find_model, load, read_model
 from .quantize import quantize_weights
 from .sampler import Sampler

@@ -1,11 +1,11 @@
 """A checkpoint and its tokenizer in one object that makes text. As llama2_ref.model, from this package's parts."""
 
-from llama2_ref.formats.llama2c import FilePath
-from llama2_ref.formats.model_file import ModelFile, is_foreign, open_model
-from llama2_ref.model import BUNDLED, Model, find_model, of_checkpoint, read_tokenizer
+from llama2_ref.formats import registry
+from llama2_ref.formats.model_file import ModelFile
+from llama2_ref.model import BUNDLED, Model, find_model, read_tokenizer
+from llama2_ref.support.files import FilePath
 
-from .matrices.dtypes import decode
-from .matrices.llama2c import read_checkpoint
+from .matrices.arrays import ARRAYS
 from .sampler import Sampler
 from .tokenizer import Tokenizer
 from .transformer import Transformer
@@ -29,9 +29,9 @@ def load(
     file = read_model(path)
     words = read_tokenizer(file, tokenizer, Tokenizer)
     transformer = Transformer(file.config, file.weights, threads=threads, backend=backend, quantize=quantize)
-    return Model(words, transformer, Sampler, file.chat_template, description=file.describe(path), notes=file.notes)
+    return Model(words, transformer, Sampler, file.chat_template, description=file.describe(), notes=file.notes)
 
 
 def read_model(path: FilePath) -> ModelFile:
     """Sizes and weights of a model, and what comes with them. As llama2_ref.read_model, with arrays."""
-    return open_model(path, decode) if is_foreign(path) else of_checkpoint(path, *read_checkpoint(path), Tokenizer)
+    return registry.read_model(path, ARRAYS)

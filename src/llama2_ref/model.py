@@ -1,27 +1,23 @@
 """A checkpoint and its tokenizer in one object that makes text."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Unpack
 
 from .config import Config
-from .errors import TokenizerError
-from .formats.dtypes import decode
-from .formats.llama2c import FilePath, map_checkpoint, read_checkpoint
-from .formats.model_file import ModelFile, is_foreign, open_model
+from .formats import registry
+from .formats.lists import LISTS
+from .formats.model_file import ModelFile
 from .formats.session import Session
 from .generation.chat import Conversation, Message, encode_chat
 from .generation.scheduler import Batch, check_count
 from .generation.stream import TextStream, check_room, check_text, encode_prompt, end_of_text
 from .quantize import quantize_weights
 from .sampler import Sampler, Sampling
-from .support.files import is_file, is_folder
+from .support.files import FilePath
 from .support.hub import BUNDLED, find_model
 from .tokenizer import Tokenizer
-from .tokenizers import read as _tokenizers
+from .tokenizers.read import find_tokenizer, read_path
 from .transformer import Transformer
-from .weights import Weights
 
 __all__ = ["BUNDLED", "Model", "find_model", "find_tokenizer", "load", "read_model"]
 
@@ -162,48 +158,14 @@ def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, 
     file = read_model(path)
     words = read_tokenizer(file, tokenizer, Tokenizer)
     transformer = Transformer(file.config, quantize_weights(file.weights, quantize) if quantize else file.weights)
-    return Model(words, transformer, template=file.chat_template, description=file.describe(path), notes=file.notes)
+    return Model(words, transformer, template=file.chat_template, description=file.describe(), notes=file.notes)
 
 
 def read_model(path: FilePath) -> ModelFile:
     """Sizes and weights of a model, and what comes with them, whichever program wrote it. As `load`."""
-    return open_model(path, decode) if is_foreign(path) else of_checkpoint(path, *read_checkpoint(path), Tokenizer)
-
-
-def of_checkpoint(path: FilePath, config: Config, weights: Weights, tokenizer: type[Tokenizer]) -> ModelFile:
-    """What a checkpoint of llama2.c holds, and the tokenizer beside it."""
-    header, _ = map_checkpoint(path)
-    kind = f"int8 in groups of {header.group_size}" if header.version == 2 else "float32"
-
-    def words() -> Tokenizer:
-        return tokenizer.read(find_tokenizer(path, config.vocab_size), config.vocab_size)
-
-    return ModelFile(config, weights, f"{kind}, version {header.version}", words)
+    return registry.read_model(path, LISTS)
 
 
 def read_tokenizer(file: ModelFile, path: FilePath | None, tokenizer: type[Tokenizer]) -> Any:
-    """The tokenizer that belongs to a model, or the one at `path`: as `read_named_tokenizer`."""
-    if path is not None:
-        return read_named_tokenizer(path, file.config.vocab_size, tokenizer)
-    words = file.tokenizer()
-    if isinstance(words, Tokenizer) and not isinstance(words, tokenizer):  # readers of files know the reference's only
-        return tokenizer(words.tokens, words.scores, words.special_tokens)
-    return words
-
-
-def read_named_tokenizer(path: FilePath, vocab_size: int | None, tokenizer: type[Tokenizer]) -> Any:
-    """The tokenizer in a file (tokenizer.bin, tokenizer.json or tokenizer.model) or in a folder of Hugging Face."""
-    folder = bool(os.fspath(path)) and is_folder(Path(path))  # an empty path would be the current folder
-    if folder or Path(path).suffix in (".json", ".model"):
-        return _tokenizers.read_path(path, vocab_size)
-    return tokenizer.read(path, vocab_size)
-
-
-def find_tokenizer(checkpoint: FilePath, vocab_size: int) -> Path:
-    """The tokenizer file beside a checkpoint. Raises TokenizerError if there is none."""
-    names = (f"tok{vocab_size}.bin", "tokenizer.bin")
-    for name in names:
-        path = Path(checkpoint).parent / name
-        if is_file(path):
-            return path
-    raise TokenizerError(f"{checkpoint}: a tokenizer must lie beside it ({' or '.join(names)}), or be named")
+    """The tokenizer that belongs to a model, or the one at `path`, which is read as `tokenizers.read.read_path`."""
+    return file.tokenizer(tokenizer) if path is None else read_path(path, file.config.vocab_size, tokenizer)

@@ -15,13 +15,13 @@ from struct import pack, unpack
 from typing import Any
 
 from .errors import ConfigError, NumericsError
-from .weights import Int4Matrix, Int8Matrix, Matrix, Weights, matrix_of
+from .weights import TENSORS, Int4Matrix, Int8Matrix, Matrix, Weights, matrix_of
 
 Q_MAX = 127
 SMALLEST_MAXIMUM = Q_MAX * 2.0**-126  # below it the scale would be subnormal, and q could leave -127..127
 INT4_MIN, INT4_MAX = -8, 7
-LAYERED = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
-MATRICES = ("token_embedding_table", *LAYERED, "wcls")
+MATRICES = tuple(tensor.name for tensor in TENSORS if not tensor.is_vector)
+LAYERED = tuple(tensor.name for tensor in TENSORS if tensor.per_layer and not tensor.is_vector)
 KINDS = ("float32", "int8", "int4")  # what weights can be made of when a model is read
 LARGEST_GROUP = {"int8": 64, "int4": 32}  # int8 as llama2.c; int4 groups are smaller, since 16 steps are few
 

@@ -4,7 +4,9 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
+
+from .config import Config
 
 
 class Matrix(Sequence[Any]):
@@ -225,3 +227,38 @@ class Weights:
     def shared_classifier(self) -> bool:
         """Does the classifier reuse the embedding table?"""
         return self.wcls is self.token_embedding_table
+
+
+class TensorSpec(NamedTuple):
+    """What a config says of one tensor of Weights."""
+
+    name: str  # the field of Weights
+    sizes: tuple[str, ...]  # attributes of Config: the shape of one layer's, rows first
+    per_layer: bool = True
+    rope_heads: str = ""  # the attribute of Config that says in how many heads RoPE rotates pairs of rows; "" for none
+    optional: bool = False  # some models have none: the field is None then
+
+    def shape(self, config: Config) -> tuple[int, ...]:
+        """The shape of one layer's, or of the only one: (rows, columns), or (numbers,) of a vector."""
+        return tuple(getattr(config, size) for size in self.sizes)
+
+    @property
+    def is_vector(self) -> bool:
+        """Is it a vector, as norms are? Those are float32, whatever the matrices are."""
+        return len(self.sizes) == 1
+
+
+TENSORS = (
+    TensorSpec("token_embedding_table", ("vocab_size", "dim"), per_layer=False),
+    TensorSpec("rms_att_weight", ("dim",)),
+    TensorSpec("wq", ("q_dim", "dim"), rope_heads="n_heads"),
+    TensorSpec("wk", ("kv_dim", "dim"), rope_heads="n_kv_heads"),
+    TensorSpec("wv", ("kv_dim", "dim")),
+    TensorSpec("wo", ("dim", "q_dim")),
+    TensorSpec("rms_ffn_weight", ("dim",)),
+    TensorSpec("w1", ("hidden_dim", "dim")),
+    TensorSpec("w2", ("dim", "hidden_dim")),
+    TensorSpec("w3", ("hidden_dim", "dim")),
+    TensorSpec("rms_final_weight", ("dim",), per_layer=False),
+    TensorSpec("wcls", ("vocab_size", "dim"), per_layer=False),
+)  # in the order of Weights' fields

@@ -23,29 +23,26 @@ from zlib import crc32
 import numpy as np
 
 import llama2_fast
-import llama2_fast.matrices.dtypes
-import llama2_fast.matrices.huggingface
 import llama2_ref
-import llama2_ref.formats.dtypes
 import llama2_ref.formats.huggingface
 from llama2_fast.engines.choose import installed
-from llama2_fast.matrices.convert import convert
+from llama2_fast.matrices.files import convert
 from llama2_ref.cli.main import main
 from llama2_ref.config import RopeScaling
-from llama2_ref.formats.gguf_read import read_file
-from llama2_ref.formats.huggingface import read_folder
+from llama2_ref.formats.gguf_read import read as read_gguf
+from llama2_ref.formats.huggingface import read_folder, write_folder
 from llama2_ref.formats.llama2c_header import FOREIGN, ROPE_TABLES, Header, default_group_size, parse_header
+from llama2_ref.formats.model_file import Source
 from llama2_ref.formats.safetensors import read_file as read_safetensors
 from llama2_ref.formats.safetensors import write_file as write_safetensors
+from llama2_ref.support.files import map_regular
 from llama2_ref.weights import Expanding, IntegerMatrix
 from support.folders import safetensors, settings, tensors_of
 from support.gguf_bytes import Of, Raw, config_entries, gguf_of, model_tensors, numbers
 from support.models import random_twins, vocabulary
-
-FOLDERS = {"llama2_ref": llama2_ref.formats.huggingface, "llama2_fast": llama2_fast.matrices.huggingface}
+from support.seam import ARRAYS
 
 PACKAGES = (llama2_ref, llama2_fast)
-DECODE = {llama2_ref: llama2_ref.formats.dtypes.decode, llama2_fast: llama2_fast.matrices.dtypes.decode}
 SELDOM = 16  # one input in so many also takes what is slow: counted memory, the command line
 MEMORY = 2**18, 512  # bytes that reading may take: so many, and so many for each byte of the file
 CONTEXT = 64  # positions above which version 0, which has tables of them, is not written
@@ -108,7 +105,7 @@ def judge_checkpoint(path: Path) -> None:
     assert_same_numbers(ref, fast)
     read = dict(zip(PACKAGES, (ref, fast), strict=True))
     _forward(config, read, data[-1])
-    _write_again(path, data, parse_header(data[:256], len(data)), read)
+    _write_again(path, data, parse_header(data), read)
     for kind in ("int8", "int4"):
         _quantize(config, read, kind, data[-1])
 
@@ -262,13 +259,16 @@ def judge_gguf(path: Path) -> None:
     data = path.read_bytes()
     seldom = crc32(data) % SELDOM == 0
     with little_memory(len(data)) if seldom else contextlib.nullcontext():
-        found = answers(lambda package: read_file(path, DECODE[package]), llama2_ref.CheckpointError)
+        found = answers(
+            lambda package: read_gguf(Source(path, map_regular(path, "a GGUF file")), ARRAYS[package]),
+            llama2_ref.CheckpointError,
+        )
     if seldom and data[:4] == b"GGUF":
         _command(path, "info", str(path))
     if found is None:
         return
     ref, fast = found
-    for name in ("config", "format", "notes", "chat_template"):
+    for name in ("config", "format", "label", "notes", "chat_template"):
         assert getattr(ref, name) == getattr(fast, name)
     assert_same_numbers(ref.weights, fast.weights)
     _forward(ref.config, {llama2_ref: ref.weights, llama2_fast: fast.weights}, data[-1])
@@ -280,7 +280,7 @@ def judge_gguf(path: Path) -> None:
 def _words(ref: Any, fast: Any, data: bytes) -> None:
     """Both make the same tokenizer, or refuse with the same line."""
     files = {llama2_ref: ref, llama2_fast: fast}
-    found = answers(lambda package: files[package].tokenizer(), llama2_ref.TokenizerError)
+    found = answers(lambda package: files[package].tokenizer(package.Tokenizer), llama2_ref.TokenizerError)
     if found is not None:
         text = "a bad cab \u2581\u20ac\0" + data[-40:].decode(errors="ignore")
         ids = found[0].encode(text)
@@ -292,11 +292,11 @@ def _convert_again(path: Path, file: Any) -> None:
     """A file of floats that is written of this one is the same model."""
     again = path.with_name("again.gguf")
     try:
-        convert(path, again, kind="f32")
+        convert(path, again, dtype="f32")
     except (llama2_ref.CheckpointError, llama2_ref.TokenizerError) as error:
         assert "can't be written" not in str(error)
         return
-    found = read_file(again, DECODE[llama2_fast])
+    found = llama2_fast.read_model(again)
     assert found.config == file.config
     floats = llama2_ref.quantize_weights(file.weights, "float32")
     assert_same_numbers(floats, found.weights)
@@ -339,13 +339,13 @@ def judge_folder(path: Path) -> None:
     seldom = crc32(data) % SELDOM == 0
     refusals = llama2_ref.CheckpointError, llama2_ref.TokenizerError
     with little_memory(len(data)) if seldom else contextlib.nullcontext():
-        found = answers(lambda package: read_folder(folder, DECODE[package]), *refusals)
+        found = answers(lambda package: read_folder(folder, ARRAYS[package]), *refusals)
     if seldom:
         _command(folder, "info", str(folder))
     if found is None:
         return
     ref, fast = found
-    for name in ("config", "format", "notes", "chat_template"):
+    for name in ("config", "format", "label", "notes", "chat_template"):
         assert getattr(ref, name) == getattr(fast, name)
     assert_same_numbers(ref.weights, fast.weights)
     read = {llama2_ref: ref.weights, llama2_fast: fast.weights}
@@ -358,8 +358,8 @@ def _write_folder_again(again: Path, config: Any, read: dict[ModuleType, Any], d
 
     def write(package: ModuleType) -> tuple[bytes, Any]:
         folder = again / package.__name__
-        FOLDERS[package.__name__].write_folder(folder, config, read[package], dtype)
-        return (folder / "config.json").read_bytes(), read_folder(folder, DECODE[llama2_fast])
+        write_folder(folder, config, read[package], dtype, arrays=ARRAYS[package])
+        return (folder / "config.json").read_bytes(), read_folder(folder, ARRAYS[llama2_fast])
 
     again.mkdir()
     written = answers(write, llama2_ref.NumericsError, llama2_ref.ConfigError)

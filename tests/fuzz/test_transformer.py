@@ -13,7 +13,7 @@ from fuzz.judge import assert_close, assert_taps_within
 from fuzz.strategies import file_configs, models, prompts, seeds
 from llama2_fast.conformance.closed import ClosedKernels
 from llama2_ref.bounded import SLACK, BoundedKernels
-from llama2_ref.formats.dtypes import KINDS as DECODED
+from llama2_ref.formats.dtypes import DTYPES
 from support.models import Twins, as_views, random_file_twins, random_twins
 
 Config = llama2_ref.Config
@@ -83,7 +83,7 @@ def test_every_buffer_of_a_quantized_model_keeps_its_bound(backend, kind, twins,
     assert_taps_within(twins.config, llama2_ref.quantize_weights(twins.ref, kind), tokens, taps)
 
 
-@pytest.mark.parametrize("kind", [*DECODED, "mixed"])
+@pytest.mark.parametrize("kind", [*DTYPES, "mixed"])
 @settings(max_examples=10)
 @given(config=file_configs(), seed=seeds, shared=st.booleans(), data=st.data())
 def test_every_buffer_of_another_program_s_model_keeps_its_bound(backend, kind, config, seed, shared, data):

@@ -84,7 +84,7 @@ def floats(file: Any) -> Any:
 def test_both_packages_read_it(smollm2: Path, file: Any) -> None:
     ref = llama2_ref.read_model(smollm2)
     assert ref.config == file.config == CONFIG
-    assert ref.format == file.format == "GGUF version 3, Q4_1, Q8_0"
+    assert ref.label == file.label == "GGUF version 3, Q4_1, Q8_0"
     assert (ref.notes, file.notes) == ((), ())
     assert ref.chat_template == file.chat_template
     for field in ("q", "scale", "offset"):

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,15 @@ import numpy as np
 import pytest
 
 import llama2_fast
-import llama2_fast.matrices.dtypes
-import llama2_fast.matrices.huggingface
 import llama2_ref
-import llama2_ref.formats.dtypes
 from fuzz.judge import assert_taps_within, assert_within
 from llama2_ref import Config
 from llama2_ref.bounded import TABLE_REL, Bounded, BoundedKernels, U
 from llama2_ref.config import RopeScaling
 from llama2_ref.formats.huggingface import read_folder, write_folder
-from llama2_ref.formats.model_file import open_model
 from llama2_ref.formats.tensor_table import interleaved
 from support.models import random_twins
+from support.seam import ARRAYS
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra dev)")
 transformers = pytest.importorskip(
@@ -36,8 +34,7 @@ transformers = pytest.importorskip(
 )  # rope_parameters
 modeling = pytest.importorskip("transformers.models.llama.modeling_llama")
 
-DECODE = llama2_ref.formats.dtypes.decode, llama2_fast.matrices.dtypes.decode
-WRITE = {llama2_ref: write_folder, llama2_fast: llama2_fast.matrices.huggingface.write_folder}
+WRITE = {package: partial(write_folder, arrays=arrays) for package, arrays in ARRAYS.items()}
 SCALINGS = {
     "none": None,
     "linear": RopeScaling("linear", 2.5),
@@ -109,8 +106,7 @@ def random_model(config: Config, tied: bool, seed: int = 0) -> Any:
 
 def read(folder: Path) -> tuple[Any, Any]:
     """What the two packages read of a folder."""
-    decode = llama2_ref.formats.dtypes.decode, llama2_fast.matrices.dtypes.decode
-    return read_folder(folder, decode[0]), read_folder(folder, decode[1])
+    return read_folder(folder, ARRAYS[llama2_ref]), read_folder(folder, ARRAYS[llama2_fast])
 
 
 def angle_error(config: Config) -> np.ndarray:
@@ -279,7 +275,7 @@ def test_all_engines_compute_what_transformers_computes(tmp_path: Path, kind: An
     tokens = [3, 1, 4, 1, 5]
     with torch.no_grad():
         results = {"transformers": model(torch.tensor([tokens])).logits[0].numpy()}
-    ref, fast = (open_model(tmp_path, decode) for decode in DECODE)
+    ref, fast = (package.read_model(tmp_path) for package in (llama2_ref, llama2_fast))
     assert ref.config == fast.config == config
     for name, engine in engines(config, ref.weights, fast.weights).items():
         taps = llama2_ref.Taps() if name == "reference" else llama2_fast.Taps()

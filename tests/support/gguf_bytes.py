@@ -9,14 +9,9 @@ from typing import Any
 
 import numpy as np
 
-import llama2_fast.matrices.dtypes
 import llama2_ref
-import llama2_ref.formats.dtypes
 from llama2_ref.formats.gguf_container import KINDS, NUMBERS
-from llama2_ref.formats.gguf_read import read_file
 from llama2_ref.formats.model_file import ModelFile
-
-DECODE = {"llama2_ref": llama2_ref.formats.dtypes.decode, "llama2_fast": llama2_fast.matrices.dtypes.decode}
 
 TYPES = {letter: number for number, letter in NUMBERS.items()} | {"?": 7, "s": 8}  # as struct has them, and strings
 KIND_NUMBERS = {name: number for number, (name, _, _) in KINDS.items()}
@@ -157,7 +152,7 @@ LARGEST |= {"Q4_K": 2**-13, "Q5_K": 2**-14, "Q6_K": 2**-16, "IQ4_NL": 2**-11, "I
 
 def opened(llama2: ModuleType, path: Path) -> ModelFile:
     """As the package itself opens it."""
-    return read_file(path, DECODE[llama2.__name__])
+    return llama2.read_model(path)
 
 
 def numbers(matrix: Any) -> np.ndarray:

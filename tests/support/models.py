@@ -8,9 +8,9 @@ import numpy as np
 
 import llama2_fast
 import llama2_ref
-from llama2_fast.matrices.dtypes import decode as decode_fast
-from llama2_ref.formats.dtypes import KINDS as DECODED
-from llama2_ref.formats.dtypes import decode as decode_ref
+from llama2_fast.matrices.arrays import ARRAYS
+from llama2_ref.formats.dtypes import DTYPES
+from llama2_ref.formats.lists import LISTS
 from llama2_ref.weights import Matrix
 
 LAYER_FIELDS = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
@@ -92,7 +92,7 @@ def random_twins(config: llama2_ref.Config, seed: int, kind: str = "normal", sha
 
 
 def file_bytes(rng: np.random.Generator, kind: str, rows: int, cols: int) -> bytes:
-    """A random matrix as another program's file holds it, in one of llama2_ref.formats.dtypes.KINDS."""
+    """A random matrix as another program's file holds it, in one of llama2_ref.formats.dtypes.DTYPES."""
     numbers = random_matrix(rng, rows, cols, "normal")
     if kind in ("F32", "F16"):
         return numbers.astype("<f4" if kind == "F32" else "<f2").tobytes()
@@ -107,15 +107,15 @@ def file_bytes(rng: np.random.Generator, kind: str, rows: int, cols: int) -> byt
 
 
 def random_file_twins(config: llama2_ref.Config, seed: int, kind: str, shared: bool = False) -> Twins:
-    """Weights of one of formats.dtypes.KINDS, or "mixed": each matrix of any of them. Sizes are whole blocks."""
+    """Weights of one of formats.dtypes.DTYPES, or "mixed": each matrix of any of them. Sizes are whole blocks."""
     rng = np.random.default_rng(seed)
     fields = random_fields(config, seed, "normal", shared)
     made: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     def decoded(array: np.ndarray) -> list[Any]:
-        chosen = str(rng.choice(DECODED)) if kind == "mixed" else kind
+        chosen = str(rng.choice(DTYPES)) if kind == "mixed" else kind
         data = memoryview(file_bytes(rng, chosen, *array.shape))
-        return [decode(chosen, data, *array.shape) for decode in (decode_ref, decode_fast)]
+        return [arrays.matrix_from_bytes(chosen, data, *array.shape) for arrays in (LISTS, ARRAYS)]
 
     views = vars(as_views(fields))
     for name, field in fields.items():

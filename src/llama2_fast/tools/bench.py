@@ -34,7 +34,7 @@ from llama2_ref.support.files import is_special, write_whole
 
 from ..engines.choose import BACKENDS, engine_works, installed
 from ..engines.threads import available_cores
-from ..matrices.llama2c import read_checkpoint, write_checkpoint
+from ..matrices.files import read_checkpoint, write_checkpoint
 from .bench_worker import Job
 from .random_models import SHAPES, random_vocabulary, shape_header, write_random
 

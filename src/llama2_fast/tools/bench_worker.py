@@ -23,7 +23,7 @@ from llama2_ref.tokenizer import BOS
 from .. import kernels
 from ..engines.choose import choose_backend, engine_works
 from ..engines.threads import Team
-from ..matrices.llama2c import read_checkpoint
+from ..matrices.files import read_checkpoint
 from ..transformer import Transformer
 from .random_models import own_copies, random_weights, shape_header
 

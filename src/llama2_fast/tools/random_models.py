@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 
 from llama2_ref.config import Config
-from llama2_ref.formats.llama2c import FilePath, Progress
-from llama2_ref.formats.llama2c_header import NORMS, ROPE_TABLES, Header, default_group_size
+from llama2_ref.formats.llama2c_header import ROPE_TABLES, Header, default_group_size
+from llama2_ref.formats.model_file import Progress
+from llama2_ref.formats.tensor_table import row_of
 from llama2_ref.quantize import INT4_MIN, Q_MAX, map_matrices, matrix_group_size
+from llama2_ref.support.files import FilePath
 from llama2_ref.tokenizer import BOS
 
-from ..matrices.llama2c import write_checkpoint
+from ..matrices.files import write_checkpoint
 from ..weights import Int4Matrix, Int8Matrix, Weights
 
 SHAPES = {
@@ -57,7 +59,7 @@ def random_weights(header: Header, kind: str | None = None) -> Weights:
 
     fields: dict[str, Any] = {}
     for name, (copies, rows, cols) in shapes.items():
-        if name in NORMS:
+        if row_of(name).spec.is_vector:
             fields[name] = np.ones((rows, cols), np.float32)
         else:
             one = matrix(rows, cols)

@@ -18,10 +18,9 @@ import numpy as np
 
 from llama2_ref.cli.main import UsageError, _files, _prompt, _say
 from llama2_ref.errors import Llama2Error, PromptError
-from llama2_ref.formats.llama2c import FilePath
 from llama2_ref.model import BUNDLED, read_tokenizer
 from llama2_ref.quantize import LARGEST_GROUP, LAYERED, check_quantizable
-from llama2_ref.support.files import write_whole
+from llama2_ref.support.files import FilePath, write_whole
 from llama2_ref.tokenizer import BOS
 from llama2_ref.transformer import check_tokens
 
@@ -185,7 +184,7 @@ class _Task:
 
         machine = {"system": platform.platform(), "processor": _processor(), "cores": available_cores()}
         versions = {"llama2_fast": __version__, "python": platform.python_version(), "numpy": np.__version__}
-        model = {"name": Path(self.path).name, "text": self._file.describe(self.path), "config": asdict(self.config)}
+        model = {"name": Path(self.path).name, "text": self._file.describe(), "config": asdict(self.config)}
         settings = {
             "quantize": self.args.quantize,
             "threads": self.args.threads,

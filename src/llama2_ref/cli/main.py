@@ -16,12 +16,13 @@ from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
 from ..errors import CheckpointError, Llama2Error, PromptError
-from ..formats.llama2c import FilePath, map_checkpoint
-from ..formats.model_file import is_foreign
+from ..formats.llama2c import map_checkpoint
 from ..generation.stream import TextStream, check_text
-from ..model import BUNDLED, find_model, find_tokenizer, read_named_tokenizer, read_tokenizer
+from ..model import BUNDLED, find_model, read_tokenizer
 from ..quantize import KINDS
+from ..support.files import FilePath
 from ..support.hub import NAMES
+from ..tokenizers.read import read_path
 
 VERBS = {
     "generate": "continue a prompt (the default verb)",
@@ -62,7 +63,7 @@ EXAMPLES = {  # the help of the program shows them all, that of a verb its own
 # Verbs that only a package with a module of that name has: HELP, EXAMPLES, add_arguments, and run, which may return an
 # exit code.
 TOOLS = ("verify", "bench")
-CONVERT = {"llama2_ref": "llama2_ref.formats.convert", "llama2_fast": "llama2_fast.matrices.convert"}
+CONVERT = {"llama2_ref": "llama2_ref.formats.convert", "llama2_fast": "llama2_fast.matrices.files"}
 PERPLEXITY = {"llama2_ref": "llama2_ref.generation.perplexity", "llama2_fast": "llama2_fast.matrices.perplexity"}
 TEMPERATURE = 1.0  # as in llama2.c
 TINY_TEMPERATURE = 0.5  # of the bundled model, which has a million parameters: at 1.0 it takes too many wrong turns
@@ -444,21 +445,20 @@ def _info(llama2: ModuleType, args: argparse.Namespace) -> None:
     checkpoint, tokenizer = _files(args)
     path = BUNDLED if checkpoint is None else checkpoint
     file = llama2.read_model(path)
-    print(file.describe(path))
+    print(file.describe())
     for name, value in vars(file.config).items():
         print(f"{name:<18} {value}")
     cache = 8 * file.config.n_layers * file.config.kv_dim * file.config.seq_len
     print(f"{'cache':<18} {cache:,} bytes for the whole context")
     for note in file.notes:
         print(f"{'note':<18} {note}")
-    if is_foreign(path):
+    if file.tokenizer_path is None:
         print(f"{'chat template':<18} {'its own' if file.chat_template else 'none: that of Llama 2'}")
         return
-    header, _ = map_checkpoint(path)
-    print(f"{'group_size':<18} {header.group_size or 'none: float32 weights'}")
-    print(f"{'file size':<18} {header.file_bytes():,} bytes")
+    print(f"{'group_size':<18} {file.group_size or 'none: float32 weights'}")
+    print(f"{'file size':<18} {file.file_bytes:,} bytes")
     try:
-        print(f"{'tokenizer':<18} {tokenizer or find_tokenizer(path, file.config.vocab_size)}")
+        print(f"{'tokenizer':<18} {tokenizer or file.tokenizer_path()}")
     except Llama2Error:
         print(f"{'tokenizer':<18} none beside it")
 
@@ -478,7 +478,7 @@ def _tokenize(llama2: ModuleType, args: argparse.Namespace) -> None:
 def _tokenizer(llama2: ModuleType, checkpoint: FilePath | None, path: FilePath | None) -> Any:
     """The tokenizer of a checkpoint; or, where only the tokenizer is named, that one, whatever its size."""
     if checkpoint is None and path is not None:
-        return read_named_tokenizer(path, None, llama2.Tokenizer)
+        return read_path(path, None, llama2.Tokenizer)
     file = llama2.read_model(BUNDLED if checkpoint is None else checkpoint)
     return read_tokenizer(file, path, llama2.Tokenizer)
 

@@ -9,8 +9,6 @@ All numbers are little-endian; a string is its length (uint64) and its UTF-8 byt
 (uint32), their number (uint64) and the values. Dimensions come in reverse: the length of a row is the first.
 """
 
-import mmap
-import os
 import struct
 import sys
 from dataclasses import dataclass
@@ -19,8 +17,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ..errors import CheckpointError
-from ..support.files import is_special
-from .llama2c import FilePath
+from ..support.files import FilePath, map_regular
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)  # 3 says that big-endian files may exist; else they are the same
@@ -68,19 +65,13 @@ def read_container(path: FilePath) -> Container:
 
     Raises CheckpointError if the file is missing or is not exactly what its format allows.
     """
+    file = map_regular(path, "a GGUF file")
     try:
-        if is_special(path):
-            raise CheckpointError("a GGUF file must be a regular file (this is none)")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if file.read(len(MAGIC)) != MAGIC:
-                raise CheckpointError("must be a GGUF file, which begins with the letters GGUF (this one does not)")
-            return parse(memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)))
+        if file[: len(MAGIC)] != MAGIC:
+            raise CheckpointError("must be a GGUF file, which begins with the letters GGUF (this one does not)")
+        return parse(file)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrank meanwhile
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path}: a GGUF file must be a readable file ({reason})") from None
 
 
 def parse(file: memoryview) -> Container:

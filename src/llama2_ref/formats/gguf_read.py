@@ -13,57 +13,64 @@ from typing import Any
 from ..config import Config, RopeScaling
 from ..errors import CheckpointError, ConfigError, MissingExtraError
 from ..support.extras import import_extra
-from ..weights import Expanding, Weights
-from .dtypes import KINDS as DECODED
-from .gguf_container import Container, Tensor, is_whole, read_container, shown
-from .llama2c import FilePath
-from .model_file import Decode, ModelFile
+from ..tokenizers.gguf import PREFIX, from_gguf
+from ..weights import TensorSpec, Weights
+from .arrays import Arrays
+from .dtypes import DTYPES, FLOATS
+from .gguf_container import MAGIC, Container, Tensor, is_whole, parse, shown
+from .model_file import ModelFile, Source
+from .tensor_table import CLASSIFIER, EMBEDDING, GGUF, float32_bytes
 
-NAMES = {
-    "wq": "attn_q", "wk": "attn_k", "wv": "attn_v", "wo": "attn_output", "w1": "ffn_gate", "w2": "ffn_down",
-    "w3": "ffn_up",
-}  # fmt: skip
-NORMS = {"rms_att_weight": "attn_norm", "rms_ffn_weight": "ffn_norm"}
-EMBEDDING, LAST_NORM, CLASSIFIER, DIVISORS = "token_embd", "output_norm", "output", "rope_freqs"
-FLOATS = ("F32", "F16", "BF16")  # what norms may be
+DIVISORS = "rope_freqs.weight"
 CHUNK = 2**20  # numbers that are converted at a time
 FLOAT32_DIVISORS = 2**-16  # how far divisors err that were computed in float32, in several steps
 INT8_MOST = 2.0**22  # so that the scale is a float16 number
 LLAMA3_CONTEXTS = (8192, *(2**k for k in range(10, 18)))  # that may be meant by divisors of frequencies
 
 
-def read_file(path: FilePath, decode: Decode) -> ModelFile:
+def detect(source: Source) -> bool:
+    """Does a file begin with the letters GGUF?"""
+    return source.data is not None and source.data[: len(MAGIC)] == MAGIC
+
+
+def read(source: Source, arrays: Arrays) -> ModelFile:
     """The model in a GGUF file of architecture "llama".
 
-    `decode(kind, data, rows, cols)` makes matrices of bytes. Kinds that it does not know are dequantized by the gguf
-    package, and become int8 in groups of 32 (Q8_0); `notes` tell of it.
+    Types of numbers that `arrays` does not know are dequantized by the gguf package, and become int8 in groups of 32
+    (Q8_0); `notes` tell of it.
 
-    Raises CheckpointError if the file is missing, damaged, or is of another model, and MissingExtraError without the
-    gguf package where that is needed.
+    Raises CheckpointError if the file is damaged, or is of another model, and MissingExtraError without the gguf
+    package where that is needed.
     """
-    container = read_container(path)
+    assert source.data is not None
     try:
+        container = parse(source.data)
         config = _config(container)
-        weights = _weights(container, config, partial(_matrix, decode=decode))
+        weights = _weights(container, config, partial(_matrix, arrays=arrays))
     except (CheckpointError, ConfigError) as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(f"{source.path}: {error}") from None
     except MissingExtraError as error:
-        raise MissingExtraError(f"{path}: {error}") from None
+        raise MissingExtraError(f"{source.path}: {error}") from None
     template = container.metadata.get("tokenizer.chat_template")
     return ModelFile(
+        source.path,
         config,
         weights,
+        "gguf",
         f"GGUF version {container.version}, {', '.join(sorted(_kinds(container)))}",
-        tokenizer=partial(_tokenizer, path, container.metadata, config.vocab_size),
+        tokenizer=partial(from_gguf, container.metadata, config.vocab_size),
         chat_template=template if isinstance(template, str) else None,
         notes=_notes(container),
+        special_ids=_special_ids(container.metadata),
+        contents=container,
     )
 
 
-def _tokenizer(path: FilePath, metadata: dict[str, Any], vocab_size: int) -> Any:
-    from ..tokenizers.read import from_gguf
-
-    return from_gguf(metadata, vocab_size)
+def _special_ids(metadata: dict[str, Any]) -> dict[str, Any]:
+    """BOS and EOS as config.json has them."""
+    usual = {"bos_token_id": 1, "eos_token_id": 2} if metadata.get(PREFIX + "model") == "llama" else {}
+    names = ("bos_token_id", "eos_token_id")
+    return usual | {name: metadata[PREFIX + name] for name in names if type(metadata.get(PREFIX + name)) is int}
 
 
 def _kinds(container: Container) -> set[str]:
@@ -72,7 +79,7 @@ def _kinds(container: Container) -> set[str]:
 
 
 def _notes(container: Container) -> tuple[str, ...]:
-    foreign = sorted(_kinds(container) - {*DECODED})
+    foreign = sorted(_kinds(container) - {*DTYPES})
     return (f"{', '.join(foreign)} weights have become int8, in groups of 32",) if foreign else ()
 
 
@@ -89,7 +96,7 @@ def _config(container: Container) -> Config:
         get.size("block_count"),
         n_heads,
         get.size("attention.head_count_kv", n_heads),
-        _shape(container, EMBEDDING)[0],
+        _shape(container, GGUF.name(EMBEDDING))[0],
         get.size("context_length"),
         get.number("attention.layer_norm_rms_epsilon"),
         get.number("rope.freq_base", 10000.0),
@@ -137,10 +144,10 @@ def _shortest(value: float) -> float:
     if not isfinite(value):
         return value
     texts = (float(f"{value:.{digits}g}") for digits in range(1, 10))
-    return next((near for near in texts if float32_bytes(near) == float32_bytes(value)), value)
+    return next((near for near in texts if _packed(near) == _packed(value)), value)
 
 
-def float32_bytes(value: float) -> bytes:
+def _packed(value: float) -> bytes:
     """The bytes of a float32 number, or of a float64 one beyond its range."""
     try:
         return struct.pack("<f", value)
@@ -165,7 +172,7 @@ def _scaling_of_divisors(container: Container, config: Config) -> RopeScaling | 
 
     Raises CheckpointError if no context gives these divisors.
     """
-    name, pairs = f"{DIVISORS}.weight", config.head_size // 2
+    name, pairs = DIVISORS, config.head_size // 2
     if name not in container.tensors:
         return None
     kind, shape, data = container.tensors[name]
@@ -187,10 +194,10 @@ def _scaling_of_divisors(container: Container, config: Config) -> RopeScaling | 
 
 def _shape(container: Container, name: str) -> tuple[int, int]:
     """Rows and columns of a matrix that must be there."""
-    tensor = container.tensors.get(f"{name}.weight")
+    tensor = container.tensors.get(name)
     if tensor is None or len(tensor.shape) != 2:
         got = "there is none" if tensor is None else f"got shape {tensor.shape}"
-        raise CheckpointError(f"{name}.weight must be a matrix in the file ({got})")
+        raise CheckpointError(f"{name} must be a matrix in the file ({got})")
     return tensor.shape[0], tensor.shape[1]
 
 
@@ -199,70 +206,59 @@ def _weights(container: Container, config: Config, matrix: Callable[[str, Tensor
     if config.n_layers > len(container.tensors):  # before anything is made of so many
         got = f"got {config.n_layers}, and {len(container.tensors)} tensors"
         raise CheckpointError(f"llama.block_count must be that of the tensors ({got})")
-    shapes = shapes_of(config)
-    _check_names(container, shapes)
-    tensors = {name: container.tensors[name] for name in shapes if name in container.tensors}
-    layers = range(config.n_layers)
-    fields: dict[str, Any] = {
-        field: [matrix(one := f"blk.{layer}.{name}.weight", tensors[one]) for layer in layers]
-        for field, name in NAMES.items()
-    }
-    for field, name in NORMS.items():
-        fields[field] = _norms([tensors[f"blk.{layer}.{name}.weight"] for layer in layers], matrix)
-    table, last = f"{EMBEDDING}.weight", f"{CLASSIFIER}.weight"
-    fields["token_embedding_table"] = matrix(table, tensors[table])
-    fields["rms_final_weight"] = _norms([tensors[f"{LAST_NORM}.weight"]], matrix)[0]
-    fields["wcls"] = matrix(last, tensors[last]) if last in tensors else fields["token_embedding_table"]
-    return Weights(**fields)
+    tensors, fields = container.tensors, dict[str, Any]()
+    specs = [spec for spec in GGUF.specs() if GGUF.name(spec.name) in tensors or not _may_lack(spec)]
+    _check_names(container, config, specs)
+    for spec in specs:
+        found = [tensors[name] for name in _names(spec, config)]
+        if spec.is_vector:
+            vectors = _vectors(found, matrix)
+            fields[spec.name] = vectors if spec.per_layer else vectors[0]
+        else:
+            matrices = [matrix(name, tensor) for name, tensor in zip(_names(spec, config), found, strict=True)]
+            fields[spec.name] = matrices if spec.per_layer else matrices[0]
+    return Weights(**{CLASSIFIER: fields[EMBEDDING]} | fields)
 
 
-def shapes_of(config: Config) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor that a model of these sizes may have, in the order of llama.cpp's own files."""
-    c = config
-    shapes: dict[str, tuple[int, ...]] = {f"{EMBEDDING}.weight": (c.vocab_size, c.dim)}
-    of_layer = {
-        "attn_norm": (c.dim,), "ffn_down": (c.dim, c.hidden_dim), "ffn_gate": (c.hidden_dim, c.dim),
-        "ffn_up": (c.hidden_dim, c.dim), "ffn_norm": (c.dim,), "attn_k": (c.kv_dim, c.dim),
-        "attn_output": (c.dim, c.q_dim), "attn_q": (c.q_dim, c.dim), "attn_v": (c.kv_dim, c.dim),
-    }  # fmt: skip
-    for layer in range(c.n_layers):
-        shapes |= {f"blk.{layer}.{name}.weight": shape for name, shape in of_layer.items()}
-    return shapes | {f"{LAST_NORM}.weight": (c.dim,), f"{CLASSIFIER}.weight": (c.vocab_size, c.dim)}
+def _may_lack(spec: TensorSpec) -> bool:
+    """May a file be without it? A classifier that is missing is the embedding table."""
+    return spec.optional or spec.name == CLASSIFIER
 
 
-def _check_names(container: Container, shapes: dict[str, tuple[int, ...]]) -> None:
+def _names(spec: TensorSpec, config: Config) -> list[str]:
+    """The names of a tensor: one for each layer that has it."""
+    return [GGUF.name(spec.name, layer) for layer in range(config.n_layers if spec.per_layer else 1)]
+
+
+def _check_names(container: Container, config: Config, specs: list[TensorSpec]) -> None:
     """Raise CheckpointError if a tensor is missing, of another shape, or of another model than this one."""
+    shapes = {name: spec.shape(config) for spec in specs for name in _names(spec, config)}
     for name, shape in shapes.items():
-        if name in container.tensors:
-            if container.tensors[name].shape != shape:
-                got = container.tensors[name].shape
-                raise CheckpointError(f"{name} must have the shape {shape} that the metadata says (got {got})")
-        elif name != f"{CLASSIFIER}.weight":
+        if name not in container.tensors:
             raise CheckpointError(f"{name} must be in the file (it is missing)")
+        if container.tensors[name].shape != shape:
+            got = container.tensors[name].shape
+            raise CheckpointError(f"{name} must have the shape {shape} that the metadata says (got {got})")
     for name in container.tensors:
-        if name not in shapes and name != f"{DIVISORS}.weight":
+        if name not in shapes and name != DIVISORS:
             raise CheckpointError(f"tensor {shown(name)} belongs to no Llama model: models like this are not supported")
 
 
-def _norms(tensors: list[Tensor], matrix: Callable[[str, Tensor], Any]) -> Any:
-    """The rows of some norms as one float32 matrix."""
-    rows = b"".join(_floats(tensor) for tensor in tensors)
+def _vectors(tensors: list[Tensor], matrix: Callable[[str, Tensor], Any]) -> Any:
+    """Vectors, such as norms, as the rows of one float32 matrix."""
+    for tensor in tensors:
+        if tensor.kind not in FLOATS:
+            raise CheckpointError(f"norms must be F32, F16 or BF16 (got {tensor.kind})")
+    rows = b"".join(float32_bytes(tensor.kind, tensor.data) for tensor in tensors)
     shape = len(tensors), tensors[0].shape[0]
     return matrix("norms", Tensor("F32", shape, memoryview(rows)))
 
 
-def _floats(tensor: Tensor) -> bytes:
-    """A norm as float32 numbers."""
-    if tensor.kind not in FLOATS:
-        raise CheckpointError(f"norms must be F32, F16 or BF16 (got {tensor.kind})")
-    return bytes(tensor.data) if tensor.kind == "F32" else Expanding(tensor.data, tensor.kind)[:].tobytes()
-
-
-def _matrix(name: str, tensor: Tensor, decode: Decode) -> Any:
+def _matrix(name: str, tensor: Tensor, arrays: Arrays) -> Any:
     rows, cols = tensor.shape
-    if tensor.kind in DECODED:
-        return decode(tensor.kind, tensor.data, rows, cols)
-    return decode("Q8_0", _to_int8(name, tensor), rows, cols)
+    if tensor.kind in DTYPES:
+        return arrays.matrix_from_bytes(tensor.kind, tensor.data, rows, cols)
+    return arrays.matrix_from_bytes("Q8_0", _to_int8(name, tensor), rows, cols)
 
 
 def _to_int8(name: str, tensor: Tensor) -> memoryview:

@@ -6,21 +6,22 @@ from typing import Any, NamedTuple
 
 from ..config import Config
 from ..errors import CheckpointError, ConfigError, NumericsError, TokenizerError
-from ..support.files import write_whole
+from ..support.files import FilePath, write_whole
 from ..tokenizer import BOS, EOS, UNK, Tokenizer
-from ..weights import Int4Matrix, Int8Matrix, Weights
+from ..weights import Int4Matrix, Int8Matrix, TensorSpec, Weights
+from .arrays import Arrays
 from .gguf_container import Container
-from .gguf_read import CLASSIFIER, DIVISORS, EMBEDDING, LAST_NORM, NAMES, NORMS, import_gguf, shapes_of
-from .llama2c import FilePath, Progress
+from .gguf_read import DIVISORS, import_gguf
+from .model_file import ModelFile, Progress, WriteOptions
+from .tensor_table import GGUF, parts, row_of
 
-KINDS = {"f32": "F32", "q8_0": "Q8_0", "q4_0": "Q4_0"}
+FILE_DTYPES = {"f32": "F32", "q8_0": "Q8_0", "q4_0": "Q4_0"}
 FILE_TYPES = {"F32": 0, "Q4_0": 2, "Q8_0": 7}  # llama.cpp's numbers for what most tensors are
 BLOCK = 32  # numbers that share a scale
 SIZES = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len", "head_size")
 UINT32_MOST, FLOAT32_LEAST, FLOAT32_MOST = 2**32 - 1, 2.0**-126, 2.0**128 - 2.0**104
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # types of tokens
 
-Chunks = Callable[[Any], Iterator[Any]]  # a matrix of any kind as some float32 rows after the other
 Entries = Callable[[Any, Any], None]  # given a GGUFWriter and the gguf package, adds entries
 
 
@@ -33,8 +34,32 @@ class Part(NamedTuple):
     matrix: Any  # rows
 
 
+def write(
+    path: FilePath, file: ModelFile, options: WriteOptions, arrays: Arrays, progress: Progress | None
+) -> tuple[str, ...]:
+    """Write a GGUF file with the tokenizer that came with the model. Raises what `write_gguf` raises."""
+    vocabulary = _vocabulary(file, options.tokenizer)
+    write_gguf(path, file.config, file.weights, options.dtype or "f32", vocabulary, arrays, progress)
+    return ()
+
+
+def _vocabulary(file: ModelFile, tokenizer: FilePath | None) -> Entries:
+    """What a GGUF file says of the tokenizer. Raises TokenizerError if that can't be told."""
+    if tokenizer is None and isinstance(file.contents, Container):
+        return copied_vocabulary(file.contents)
+    if tokenizer is None and file.tokenizer_path is None:
+        rule = "a GGUF file can be given the tokenizer of a GGUF file, or a tokenizer.bin"
+        raise TokenizerError(f"{file.path}: {rule} (this is a folder): name one by -z")
+    path = file.tokenizer_path() if tokenizer is None and file.tokenizer_path else tokenizer
+    assert path is not None
+    try:
+        return sentencepiece_vocabulary(Tokenizer.read(path, file.config.vocab_size))
+    except TokenizerError as error:
+        raise error if str(error).startswith(str(path)) else TokenizerError(f"{path}: {error}") from None
+
+
 def write_gguf(
-    path: FilePath, config: Config, weights: Weights, kind: str, vocabulary: Entries, chunks: Chunks,
+    path: FilePath, config: Config, weights: Weights, kind: str, vocabulary: Entries, arrays: Arrays,
     progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Write a GGUF file of architecture "llama", beside `path` and then renamed.
@@ -47,20 +72,21 @@ def write_gguf(
     or can't hold the config; NumericsError if a number is not finite, or too large for a block; MissingExtraError
     without the gguf package.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"numbers of a GGUF file can become {', '.join(KINDS)} (got {kind!r})")
+    if kind not in FILE_DTYPES:
+        raise ConfigError(f"numbers of a GGUF file can become {', '.join(FILE_DTYPES)} (got {kind!r})")
     _check(config)
+    GGUF.check_places(weights)
     np, gguf = import_gguf("writing GGUF files")
-    parts = [*_parts(config, weights, KINDS[kind])]
-    start = _start(gguf, np, config, parts, KINDS[kind], vocabulary)
-    sizes = [_bytes(part) for part in parts]
+    tensors = [*_parts(config, weights, FILE_DTYPES[kind])]
+    start = _start(gguf, np, config, tensors, FILE_DTYPES[kind], vocabulary)
+    sizes = [_bytes(part) for part in tensors]
     total, done = len(start) + sum(map(_padded, sizes)), len(start)
 
     def file() -> Iterator[bytes]:
         nonlocal done
         yield start
-        for part, size in zip(parts, sizes, strict=True):
-            yield from _numbers(np, gguf, part, chunks)
+        for part, size in zip(tensors, sizes, strict=True):
+            yield from _numbers(np, gguf, part, arrays)
             yield bytes(_padded(size) - size)
             done += _padded(size)
             if progress:
@@ -82,19 +108,18 @@ def _check(config: Config) -> None:
 
 
 def _parts(config: Config, weights: Weights, kind: str) -> Iterator[Part]:
-    """Every tensor, in the order of the file."""
-    fields = {name: field for field, name in NAMES.items()} | {name: field for field, name in NORMS.items()}
-    for name, shape in shapes_of(config).items():
-        place = name.removesuffix(".weight").split(".")
-        if place[0] == "blk":
-            matrix = getattr(weights, fields[place[2]])[int(place[1])]
-        else:
-            field = {EMBEDDING: "token_embedding_table", LAST_NORM: "rms_final_weight", CLASSIFIER: "wcls"}[place[0]]
-            matrix = getattr(weights, field)
-        if place[0] != CLASSIFIER or not weights.shared_classifier:
-            yield Part(name, shape, "F32", [matrix]) if len(shape) == 1 else Part(name, shape, kind, matrix)
+    """Every tensor, in the order of llama.cpp's own files."""
+    for spec, name, matrix in parts(config, weights, GGUF, sorted(GGUF.specs(), key=_place)):
+        shape = spec.shape(config)
+        yield Part(name, shape, "F32", [matrix]) if spec.is_vector else Part(name, shape, kind, matrix)
     if config.rope_scaling is not None and config.rope_scaling.kind == "llama3":
-        yield Part(f"{DIVISORS}.weight", (config.head_size // 2,), "F32", [_divisors(config)])
+        yield Part(DIVISORS, (config.head_size // 2,), "F32", [_divisors(config)])
+
+
+def _place(spec: TensorSpec) -> str:
+    """By what tensors of a layer are sorted: their names in Hugging Face's files, from which llama.cpp converts."""
+    row = row_of(spec.name)
+    return (row.hugging_face or str(row.gguf)) if spec.per_layer else ""
 
 
 def _divisors(config: Config) -> list[float]:
@@ -228,12 +253,13 @@ def _padded(size: int) -> int:
     return -(-size // 32) * 32
 
 
-def _numbers(np: Any, gguf: Any, part: Part, chunks: Chunks) -> Iterator[bytes]:
+def _numbers(np: Any, gguf: Any, part: Part, arrays: Arrays) -> Iterator[bytes]:
     """The bytes of a tensor, some rows at a time."""
     if _fits(np, part):
         yield from _blocks_of_integers(np, part)
         return
-    for rows in chunks(part.matrix):
+    for floats in arrays.float_parts(part.matrix):
+        rows = np.asarray(floats, np.float32)
         if part.kind == "F32":
             yield rows.tobytes()
             continue

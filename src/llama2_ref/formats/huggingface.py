@@ -6,83 +6,87 @@ places when they are read, and again when they are written.
 
 import json
 import shutil
-import struct
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from ..config import Config, RopeScaling
 from ..errors import CheckpointError, ConfigError, NumericsError
-from ..quantize import float_rows
-from ..support.files import is_file, whole_folder, write_whole
+from ..support.files import FilePath, is_file, whole_folder, write_whole
 from ..support.strict_json import Settings, get_flag, get_number, get_size, is_text, read_json, shown
+from ..tokenizers import read as tokenizers
 from ..weights import Weights
+from .arrays import Arrays
 from .dtypes import row_bytes
-from .llama2c_header import Header
-from .model_file import Decode, ModelFile
-from .safetensors import FilePath, TensorInfo, read_file, write_file
-from .tensor_table import HUGGING_FACE, NORMS, collect_weights, half_split, kinds_of, reordered
+from .lists import LISTS
+from .model_file import ModelFile, Progress, Source, WriteOptions
+from .safetensors import TensorInfo, read_file, write_file
+from .tensor_table import HUGGING_FACE, collect_weights, count_parameters, dtypes_of, parts, reordered
 
 CONFIG, ONE_FILE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 GENERATION = "generation_config.json"
+SPECIAL_IDS = ("bos_token_id", "eos_token_id")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "chat_template.jinja", GENERATION,
 )  # fmt: skip
 UNUSED = "rotary_emb.inv_freq"  # older files hold frequencies, which the config says, too
-LARGEST = {"float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119}  # from here on numbers round to infinity
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 SCALING_FIELDS = {
     "rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
     "original_max_position_embeddings", "partial_rotary_factor",
 }  # fmt: skip
 
-Progress = Callable[[int, int], None]
-Encode = Callable[[Any, str], Iterable[bytes]]  # a matrix, a type -> its bytes, in chunks of whole rows
+
+def detect(source: Source) -> bool:
+    """Is it a folder with config.json?"""
+    return source.holds(CONFIG)
 
 
-def read_folder(path: FilePath, decode: Decode) -> ModelFile:
+def read(source: Source, arrays: Arrays) -> ModelFile:
+    """As `read_folder`."""
+    return read_folder(source.path, arrays)
+
+
+def write(
+    path: FilePath, file: ModelFile, options: WriteOptions, arrays: Arrays, progress: Progress | None
+) -> tuple[str, ...]:
+    """Write a folder, with the tokenizer of the folder that was read. Raises what `write_folder` raises."""
+    beside = file.path if Path(file.path).is_dir() else None
+    special = file.special_ids
+    return write_folder(path, file.config, file.weights, "float32", progress, beside, arrays, special)
+
+
+def read_folder(path: FilePath, arrays: Arrays) -> ModelFile:
     """What a folder holds. Weights are views of its files, which stay mapped; rows of wq and wk are copies.
 
     Raises CheckpointError if a file is missing or damaged, or if the model is another one than Llama's.
     """
     folder = Path(path)
-    if not is_file(folder / CONFIG):
-        raise CheckpointError(f"{path}: a model's folder must hold {CONFIG}, or Meta's params.json (it has neither)")
-    config, tied = _config(folder / CONFIG)
+    settings = read_json(folder / CONFIG)
+    config, tied = _config(folder / CONFIG, settings)
     found, files = _tensors(folder)
     tensors = {name: info for name, info in found.items() if not name.endswith(UNUSED)}
     try:
-        weights = collect_weights(HUGGING_FACE, config, tied, tensors, decode)
+        weights = collect_weights(HUGGING_FACE, config, tied, tensors, arrays)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    name = f"safetensors, {kinds_of(tensors)}" + (f", {files} files" if files > 1 else "")
-    return ModelFile(config, weights, name, partial(_tokenizer, folder, config.vocab_size), _template(folder))
-
-
-def _tokenizer(folder: Path, vocab_size: int) -> Any:
-    from ..tokenizers import read as _tokenizers
-
-    return _tokenizers.read_folder(folder, vocab_size)
-
-
-def _template(folder: Path) -> str | None:
-    from ..tokenizers import read as _tokenizers
-
-    return _tokenizers.folder_template(folder)
+    label = f"safetensors, {dtypes_of(tensors)}" + (f", {files} files" if files > 1 else "")
+    tokenizer = partial(tokenizers.read_folder, folder, config.vocab_size)
+    template = tokenizers.folder_template(folder)
+    ids = {name: settings[name] for name in SPECIAL_IDS if name in settings}
+    return ModelFile(path, config, weights, "safetensors", label, tokenizer, template, special_ids=ids)
 
 
 # --------------------------------------------------------------------------------------------------------------- config
 
 
-def _config(path: Path) -> tuple[Config, bool]:
+def _config(path: Path, settings: Settings) -> tuple[Config, bool]:
     """The sizes, and whether the classifier is the embedding table."""
-    settings = read_json(path)
     try:
-        _check_kind(settings)
+        _check_computable(settings)
         heads, context = get_size(settings, "num_attention_heads"), get_size(settings, "max_position_embeddings", 2048)
         theta, scaling = _rope(settings, context)
         config = Config(
@@ -103,7 +107,7 @@ def _config(path: Path) -> tuple[Config, bool]:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _check_kind(settings: Settings) -> None:
+def _check_computable(settings: Settings) -> None:
     """Raise ConfigError unless it is a model that is computed as Llama is."""
     if settings.get("model_type") != "llama":
         raise ConfigError(f"model_type must be 'llama' (got {shown(settings.get('model_type'))})")
@@ -134,9 +138,9 @@ def _rope(settings: Settings, context: int) -> tuple[float, RopeScaling | None]:
     if unknown:
         raise ConfigError(f"fields of RoPE's scaling must be known ones (got {shown(unknown[0])}): not supported")
     thetas = {get_number(place, "rope_theta") for place in (settings, fields) if place.get("rope_theta") is not None}
-    kinds = {shown(fields[name]) for name in ("rope_type", "type") if name in fields}
-    if len(thetas) > 1 or len(kinds) > 1:
-        got = ", ".join(sorted(map(str, thetas if len(thetas) > 1 else kinds)))
+    types = {shown(fields[name]) for name in ("rope_type", "type") if name in fields}
+    if len(thetas) > 1 or len(types) > 1:
+        got = ", ".join(sorted(map(str, thetas if len(thetas) > 1 else types)))
         raise ConfigError(f"RoPE's theta and scaling must be said once (got {got})")
     if get_number(fields, "partial_rotary_factor", 1.0) != 1:
         raise ConfigError(f"partial_rotary_factor must be 1 (got {shown(fields['partial_rotary_factor'])})")
@@ -145,14 +149,14 @@ def _rope(settings: Settings, context: int) -> tuple[float, RopeScaling | None]:
     )
 
 
-def _scaling(fields: Settings, kind: Any, context: int) -> RopeScaling | None:
-    if kind == "default":
+def _scaling(fields: Settings, rope_type: Any, context: int) -> RopeScaling | None:
+    if rope_type == "default":
         return None
-    if kind == "linear":
+    if rope_type == "linear":
         return RopeScaling("linear", get_number(fields, "factor"))
-    if kind != "llama3":
+    if rope_type != "llama3":
         rule = "rope_type must be default, linear or llama3"
-        raise ConfigError(f"{rule} (got {shown(kind)}): other scalings are not supported")
+        raise ConfigError(f"{rule} (got {shown(rope_type)}): other scalings are not supported")
     low, high = get_number(fields, "low_freq_factor"), get_number(fields, "high_freq_factor")
     original = get_size(fields, "original_max_position_embeddings", context)
     return RopeScaling("llama3", get_number(fields, "factor"), low, high, original)
@@ -208,14 +212,14 @@ def write_folder(
     dtype: str = "float32",
     progress: Progress | None = None,
     tokenizer: FilePath | None = None,
-    encode: Encode | None = None,
+    arrays: Arrays = LISTS,
     special: Settings | None = None,
 ) -> tuple[str, ...]:
     """Write a folder that transformers reads: beside `path`, then renamed. Returns notes, a line each.
 
     Integers are expanded; numbers become `dtype`: float32, float16 or bfloat16. `tokenizer` is a folder, or a file in
     one, whose tokenizer files are copied. `progress(done, total)` is called with bytes after each tensor.
-    `encode` makes bytes of a matrix, as `encode_rows` does. `special` are `bos_token_id` and `eos_token_id`, where the
+    `arrays` are those that the weights are made of. `special` are `bos_token_id` and `eos_token_id`, where the
     tokenizer files have no generation_config.json; None for those of llama2.c's vocabularies.
 
     Raises CheckpointError if `path` is a file or a folder that is not empty, or can't be written, ConfigError if
@@ -225,9 +229,10 @@ def write_folder(
         raise ConfigError(f"numbers can be written as {', '.join(DTYPES)} (got {dtype!r})")
     if config.dim % config.n_heads:
         raise ConfigError(f"n_heads must divide dim in {CONFIG} (got n_heads {config.n_heads}, dim {config.dim})")
+    HUGGING_FACE.check_places(weights)
     with whole_folder(path) as beside:
         notes = _copy_tokenizer(tokenizer, beside)
-        _fill(beside, path, config, weights, dtype, progress, encode or encode_rows, special)
+        _fill(beside, path, config, weights, dtype, progress, arrays, special)
     return notes
 
 
@@ -238,7 +243,7 @@ def _fill(
     weights: Weights,
     dtype: str,
     progress: Progress | None,
-    encode: Encode,
+    arrays: Arrays,
     special: Settings | None,
 ) -> None:
     """Write config and weights into the folder beside `path`, whose name errors must not tell."""
@@ -246,7 +251,7 @@ def _fill(
         settings = _settings(config, weights.shared_classifier, dtype)
         settings |= _special_ids(beside / GENERATION, special)
         write_whole(beside / CONFIG, [json.dumps(settings, indent=2).encode() + b"\n"])
-        tensors = _written(config, weights, DTYPES[dtype], encode, progress)
+        tensors = _written(config, weights, DTYPES[dtype], arrays, progress)
         write_file(beside / ONE_FILE, tensors, {"format": "pt"})  # which transformers asks for
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(beside), str(path))) from None
@@ -268,7 +273,7 @@ def _special_ids(generation: Path, given: Settings | None) -> Settings:
     found = {"bos_token_id": 1, "eos_token_id": 2} if given is None else given
     if is_file(generation):
         found = (given or {}) | read_json(generation)
-    return {name: found[name] for name in ("bos_token_id", "eos_token_id") if name in found}
+    return {name: found[name] for name in SPECIAL_IDS if name in found}
 
 
 def _settings(config: Config, tied: bool, dtype: str) -> Settings:
@@ -305,32 +310,17 @@ def _scaling_settings(scaling: RopeScaling | None) -> Settings | None:
     return fields | {"original_max_position_embeddings": scaling.original_seq_len}
 
 
-def _written(config: Config, weights: Weights, kind: str, encode: Encode, progress: Progress | None) -> list[Any]:
+def _written(config: Config, weights: Weights, dtype: str, arrays: Arrays, progress: Progress | None) -> list[Any]:
     """Every tensor as `write_file` takes it."""
-    shapes = Header(1, config, weights.shared_classifier).shapes()
-    size = row_bytes(kind, 1)
-    total = size * sum(copies * rows * cols for copies, rows, cols in shapes.values())
-    orders = {"wq": half_split(config.q_dim, config.n_heads), "wk": half_split(config.kv_dim, config.n_kv_heads)}
+    total = row_bytes(dtype, count_parameters(config, weights))
     tensors, done = [], 0
-    for theirs, name, matrix in _named(config, weights):
-        norm = name in NORMS
-        shape = shapes[name][2:] if norm else shapes[name][1:]
-        done += size * prod(shape)
+    for spec, name, matrix in parts(config, weights, HUGGING_FACE, HUGGING_FACE.specs(vectors_last=True)):
+        shape = spec.shape(config)
+        done += row_bytes(dtype, prod(shape))
         tell = partial(progress, done, total) if progress else None
-        chunks = _chunks(theirs, encode([matrix] if norm else matrix, kind), orders.get(name), tell)
-        tensors.append((theirs, kind, shape, chunks))
+        data = arrays.matrix_to_bytes([matrix] if spec.is_vector else matrix, dtype)
+        tensors.append((name, dtype, shape, _chunks(name, data, HUGGING_FACE.to_file_order(spec, config), tell)))
     return tensors
-
-
-def _named(config: Config, weights: Weights) -> Iterator[tuple[str, str, Any]]:
-    """Their name of each tensor, ours, and the matrix, or the vector of norm weights."""
-    yield HUGGING_FACE.embeddings, "token_embedding_table", weights.token_embedding_table
-    for layer in range(config.n_layers):
-        for name in HUGGING_FACE.parts:
-            yield HUGGING_FACE.name(layer, name), name, getattr(weights, name)[layer]
-    yield HUGGING_FACE.final_norm, "rms_final_weight", weights.rms_final_weight
-    if not weights.shared_classifier:
-        yield HUGGING_FACE.classifier, "wcls", weights.wcls
 
 
 def _chunks(
@@ -346,38 +336,3 @@ def _chunks(
         raise NumericsError(f"{name}: {error}") from None
     if tell:
         tell()
-
-
-def encode_rows(matrix: Any, kind: str) -> Iterator[bytes]:
-    """The rows of a matrix of any kind as bytes. Raises NumericsError if a number becomes infinite that was not."""
-    for row in float_rows(matrix):
-        bits = bytes(row) if isinstance(row, memoryview) and row.format == "f" else array("f", row).tobytes()
-        if kind == "F32":
-            yield bits
-        elif kind == "F16":
-            yield _float16s(memoryview(bits).cast("f"))
-        else:
-            yield _bfloat16s(memoryview(bits).cast("I"))
-
-
-def _float16s(row: "memoryview[float]") -> bytes:
-    try:
-        return struct.pack(f"<{len(row)}e", *row)
-    except OverflowError:
-        raise too_large("float16", next(x for x in row if isfinite(x) and abs(x) >= LARGEST["float16"])) from None
-
-
-def _bfloat16s(row: memoryview) -> bytes:
-    """The upper halves of float32 numbers, rounded to the nearest, ties to even; NaN stays NaN."""
-    out = array("H")
-    for bits in row:
-        magnitude = bits & 0x7FFFFFFF
-        if 0x7F7F8000 <= magnitude < 0x7F800000:
-            raise too_large("bfloat16", struct.unpack("<f", struct.pack("<I", bits))[0])
-        out.append(bits >> 16 | 0x40 if magnitude > 0x7F800000 else bits + 0x7FFF + (bits >> 16 & 1) >> 16)
-    return out.tobytes()
-
-
-def too_large(dtype: str, number: float) -> NumericsError:
-    """What to raise where a finite number would become infinite."""
-    return NumericsError(f"numbers must be below {LARGEST[dtype]:g} to become {dtype} (got {number:g})")

@@ -1,30 +1,56 @@
 """Read and write the checkpoint files of llama2.c: versions 0 and 1 (float32) and 2 (int8 groups)."""
 
-import mmap
-import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from ..config import Config
 from ..errors import CheckpointError, NumericsError
 from ..kernels import rope_table
-from ..quantize import dequantize_int8, float_rows, quantize_int8
-from ..support.files import is_special, write_whole
-from ..weights import Int8Matrix, Matrix, Weights
-from .llama2c_header import (
-    ATTENTION,
-    FEED_FORWARD,
-    HEADER_BYTES,
-    ROPE_TABLES,
-    Header,
-    Tensor,
-    default_group_size,
-    parse_header,
-)
+from ..support.files import FilePath, map_regular, write_whole
+from ..tokenizers.read import find_tokenizer
+from ..weights import Weights
+from .arrays import Arrays
+from .lists import LISTS
+from .llama2c_header import HEADER_BYTES, ROPE_TABLES, Header, Tensor, default_group_size, parse_header
+from .model_file import ModelFile, Progress, Source, WriteOptions
+from .tensor_table import CLASSIFIER, EMBEDDING, LLAMA2C, row_of
 
-FilePath = str | os.PathLike[str]
-Progress = Callable[[int, int], None]
+
+def detect(source: Source) -> bool:
+    """Any file is taken for one that no other format claims: version 0 begins with a number, whichever it is."""
+    return source.data is not None
+
+
+def read(source: Source, arrays: Arrays) -> ModelFile:
+    """The model in a checkpoint, and the tokenizer beside it. Raises CheckpointError as `read_checkpoint`."""
+    assert source.data is not None
+    path = source.path
+    header = _header(path, source.data)
+    label = f"int8 in groups of {header.group_size}" if header.version == 2 else "float32"
+    find = partial(find_tokenizer, path, header.config.vocab_size)
+    return ModelFile(
+        path,
+        header.config,
+        collect_weights(header, source.data, arrays),
+        "llama2c",
+        f"{label}, version {header.version}",
+        tokenizer=lambda tokenizer: tokenizer.read(find(), header.config.vocab_size),
+        group_size=header.group_size,
+        tokenizer_path=find,
+    )
+
+
+def write(
+    path: FilePath, file: ModelFile, options: WriteOptions, arrays: Arrays, progress: Progress | None
+) -> tuple[str, ...]:
+    """Write a checkpoint. Raises what `write_checkpoint` raises."""
+    version = 1 if options.version is None else options.version
+    write_with(arrays, path, file.config, file.weights, version, progress)
+    if file.format == "llama2c":
+        return ()
+    return ("no tokenizer was written: llama2.c's files have theirs beside them",)
 
 
 def read_checkpoint(path: FilePath) -> tuple[Config, Weights]:
@@ -35,50 +61,49 @@ def read_checkpoint(path: FilePath) -> tuple[Config, Weights]:
     Raises CheckpointError if the file is missing, or is not exactly one checkpoint of version 0, 1 or 2. A file that
     another program shortens while it is mapped ends this one with a bus error, as with any memory map.
     """
+    return read_with(LISTS, path)
+
+
+def read_with(arrays: Arrays, path: FilePath) -> tuple[Config, Weights]:
+    """As `read_checkpoint`, with matrices of any kind of arrays."""
     header, data = map_checkpoint(path)
-    view = memoryview(data)
-    return header.config, collect_weights(header, lambda tensor: _read(view, tensor, header.group_size))
+    return header.config, collect_weights(header, data, arrays)
 
 
-def map_checkpoint(path: FilePath) -> tuple[Header, mmap.mmap]:
+def map_checkpoint(path: FilePath) -> tuple[Header, memoryview]:
     """The header of a checkpoint, and its bytes as a read-only memory map, once they are known to fit each other."""
+    data = map_regular(path, "a checkpoint")
+    return _header(path, data), data
+
+
+def _header(path: FilePath, data: memoryview) -> Header:
     try:
-        if is_special(path):
-            raise CheckpointError("a checkpoint must be a regular file (this is none)")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            header = parse_header(file.read(max(HEADER_BYTES.values())), size)
-            return header, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        return parse_header(data)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrank meanwhile
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path}: a checkpoint must be a readable file ({reason})") from None
 
 
-def collect_weights(header: Header, read: Callable[[Tensor], Any]) -> Weights:
-    """Weights whose tensors are made by `read`, one call for each tensor in the file."""
+def collect_weights(header: Header, data: memoryview, arrays: Arrays) -> Weights:
+    """The weights in the bytes of a checkpoint."""
     found: dict[str, list[Any]] = {}
     for tensor in header.tensors():
         if tensor.name != ROPE_TABLES:  # they hold nothing that the config does not say
-            found.setdefault(tensor.name, []).append(read(tensor))
-    table = found["token_embedding_table"][0]
-    return Weights(
-        table, found["rms_att_weight"][0], found["wq"], found["wk"], found["wv"], found["wo"],
-        found["rms_ffn_weight"][0], found["w1"], found["w2"], found["w3"],
-        found["rms_final_weight"][0][0], found.get("wcls", [table])[0],
-    )  # fmt: skip
+            found.setdefault(tensor.name, []).append(_read(data, tensor, header.group_size, arrays))
+    fields: dict[str, Any] = {}
+    for spec in LLAMA2C.specs():
+        if spec.name in found:
+            made = found[spec.name]
+            own = made if spec.per_layer and not spec.is_vector else made[0]
+            fields[spec.name] = own[0] if spec.is_vector and not spec.per_layer else own
+    return Weights(**{CLASSIFIER: fields[EMBEDDING]} | fields)
 
 
-def _read(view: memoryview, tensor: Tensor, group_size: int) -> Matrix | Int8Matrix:
+def _read(data: memoryview, tensor: Tensor, group_size: int, arrays: Arrays) -> Any:
     rows, cols, start = tensor.rows, tensor.cols, tensor.offset
     if not tensor.quantized:
-        return Matrix(view[start : start + rows * cols * 4].cast("f"), rows, cols)
+        return arrays.matrix_from_bytes("F32", data[start : start + rows * cols * 4], rows, cols)
     middle, groups = start + rows * cols, rows * cols // group_size
-    q, scale = view[start:middle].cast("b"), view[middle : middle + groups * 4].cast("f")
-    if cols % group_size:
-        return Matrix(array("f", dequantize_int8(q, scale)), rows, cols)
-    return Int8Matrix(Matrix(q, rows, cols), Matrix(scale, rows, cols // group_size))
+    return arrays.matrix_from_groups(data[start:middle], data[middle : middle + groups * 4], cols, group_size)
 
 
 def write_checkpoint(
@@ -93,38 +118,42 @@ def write_checkpoint(
     Raises CheckpointError if `version` is another one or the file can't be written, and NumericsError if a weight to
     be quantized is not finite.
     """
-    write_tensors(path, config, weights, version, progress, _write)
+    write_with(LISTS, path, config, weights, version, progress)
 
 
-def write_tensors(
-    path: FilePath, config: Config, weights: Weights, version: int, progress: Progress | None,
-    write: Callable[[Tensor, Any, int], Iterator[bytes]],
-) -> None:  # fmt: skip
-    """Write a checkpoint whose tensors are turned into bytes by `write(tensor, matrix, group_size)`."""
+def write_with(
+    arrays: Arrays, path: FilePath, config: Config, weights: Weights, version: int, progress: Progress | None
+) -> None:
+    """As `write_checkpoint`, with weights of any kind of arrays."""
     if version not in HEADER_BYTES:
         raise CheckpointError(f"version must be one of 0, 1, 2 (got {version!r})")
+    LLAMA2C.check_places(weights)
     group_size = default_group_size(config) if version == 2 else 0
     header = Header(version, config, weights.shared_classifier, group_size)
-    write_whole(path, _file(header, weights, progress, write))
+    write_whole(path, _file(header, weights, progress, arrays))
 
 
-def _file(header: Header, weights: Weights, progress: Progress | None, write: Callable[..., Iterator[bytes]]) -> Any:
+def _file(header: Header, weights: Weights, progress: Progress | None, arrays: Arrays) -> Iterator[bytes]:
     yield header.pack()
     for tensor in header.tensors():
         if tensor.name == ROPE_TABLES:
             yield from _rope_tables(header.config, tensor.layer)
         else:
-            yield from _named(tensor, write(tensor, _matrix(weights, tensor), header.group_size))
+            yield from _named(tensor, _bytes(_matrix(weights, tensor), tensor, header.group_size, arrays))
         if progress:
             progress(tensor.offset + header.tensor_bytes(tensor.name), header.file_bytes())
 
 
 def _matrix(weights: Weights, tensor: Tensor) -> Any:
-    """The matrix of a tensor's name and layer, as a sequence of rows or an Int8Matrix."""
-    field = getattr(weights, tensor.name)
-    if tensor.name == "rms_final_weight":
-        return [field]
-    return field[tensor.layer] if tensor.name in (*ATTENTION, *FEED_FORWARD) else field
+    """The matrix of a tensor's name and layer, or the vectors of all layers."""
+    spec, field = row_of(tensor.name).spec, getattr(weights, tensor.name)
+    if spec.is_vector:
+        return field if spec.per_layer else [field]
+    return field[tensor.layer] if spec.per_layer else field
+
+
+def _bytes(matrix: Any, tensor: Tensor, group_size: int, arrays: Arrays) -> Iterator[bytes]:
+    return arrays.matrix_to_groups(matrix, group_size) if tensor.quantized else arrays.matrix_to_bytes(matrix, "F32")
 
 
 def _named(tensor: Tensor, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -138,23 +167,3 @@ def _rope_tables(config: Config, which: int) -> Iterator[bytes]:
     """Cosines (0) or sines (1) of every position: this project never reads them, but some other programs do."""
     for position in range(config.seq_len):
         yield array("f", rope_table(position, *config.rope)[which]).tobytes()
-
-
-def _write(tensor: Tensor, matrix: Any, group_size: int) -> Iterator[bytes]:
-    if not tensor.quantized:
-        yield from (_float32(row) for row in float_rows(matrix))
-    elif isinstance(matrix, Int8Matrix) and matrix.group_size == group_size:
-        yield from (array("b", row).tobytes() for row in matrix.q)
-        yield from (_float32(row) for row in matrix.scale)
-    else:
-        scales = array("f")
-        for row in float_rows(matrix):
-            q, scale = quantize_int8(row, group_size)
-            scales.extend(scale)
-            yield array("b", q).tobytes()
-        yield scales.tobytes()
-
-
-def _float32(row: Any) -> bytes:
-    """A row as float32 numbers. Those of a file stay as they are: through Python's floats some NaN become others."""
-    return bytes(row) if isinstance(row, memoryview) and row.format == "f" else array("f", row).tobytes()

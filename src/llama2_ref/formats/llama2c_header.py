@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ..config import Config
 from ..errors import CheckpointError, ConfigError
+from .tensor_table import CLASSIFIER, LLAMA2C, row_of
 
 MAGIC = 0x616B3432  # "ak42" as an integer
 HEADER_BYTES = {0: 28, 1: 256, 2: 256}
@@ -27,19 +28,13 @@ INT32_MAX = 2**31 - 1
 MAX_GROUP_SIZE = 64  # what llama2.c starts from, too: a larger group has a coarser scale
 FOREIGN = {b"GGUF": "a GGUF file", b"PK\x03\x04": "a zip archive, as PyTorch writes", b"lmgg": "a GGML file"}
 
-NORMS = ("rms_att_weight", "rms_ffn_weight", "rms_final_weight")
 ROPE_TABLES = "rope_tables"
-ATTENTION = ("wq", "wk", "wv", "wo")
-FEED_FORWARD = ("w1", "w2", "w3")
-NORMS_FIRST = (*NORMS, "token_embedding_table", *ATTENTION, *FEED_FORWARD, "wcls")
-NORMS_IN_PLACE = ("token_embedding_table", "rms_att_weight", *ATTENTION, "rms_ffn_weight", *FEED_FORWARD)
-ORDER = {0: (*NORMS_IN_PLACE, "rms_final_weight", ROPE_TABLES, "wcls"), 1: NORMS_FIRST, 2: NORMS_FIRST}
 
 
 class Tensor(NamedTuple):
     """One matrix in a file."""
 
-    name: str  # the field of Weights that it belongs to
+    name: str  # the field of Weights that it belongs to, or ROPE_TABLES
     layer: int
     rows: int
     cols: int
@@ -59,26 +54,21 @@ class Header:
     def shapes(self) -> dict[str, tuple[int, int, int]]:
         """name -> (copies, rows, cols), in the order of the file."""
         c = self.config
-        known = {
-            "token_embedding_table": (1, c.vocab_size, c.dim),
-            "rms_att_weight": (1, c.n_layers, c.dim),
-            "wq": (c.n_layers, c.q_dim, c.dim),
-            "wk": (c.n_layers, c.kv_dim, c.dim),
-            "wv": (c.n_layers, c.kv_dim, c.dim),
-            "wo": (c.n_layers, c.dim, c.q_dim),
-            "rms_ffn_weight": (1, c.n_layers, c.dim),
-            "w1": (c.n_layers, c.hidden_dim, c.dim),
-            "w2": (c.n_layers, c.dim, c.hidden_dim),
-            "w3": (c.n_layers, c.hidden_dim, c.dim),
-            "rms_final_weight": (1, 1, c.dim),
-            ROPE_TABLES: (2, c.seq_len, c.head_size // 2),
-            "wcls": (1, c.vocab_size, c.dim),
-        }
-        return {name: known[name] for name in ORDER[self.version] if name != "wcls" or not self.shared_classifier}
+        specs = LLAMA2C.specs()
+        if self.version:  # norms first
+            specs.sort(key=lambda spec: not spec.is_vector)
+        shapes = {}
+        for spec in specs:
+            layers, shape = c.n_layers if spec.per_layer else 1, spec.shape(c)
+            shapes[spec.name] = (1, layers, shape[0]) if spec.is_vector else (layers, shape[0], shape[1])
+        classifier = shapes.pop(CLASSIFIER)
+        if self.version == 0:
+            shapes[ROPE_TABLES] = 2, c.seq_len, c.head_size // 2
+        return shapes if self.shared_classifier else {**shapes, CLASSIFIER: classifier}
 
     def quantized(self, name: str) -> bool:
         """Does a tensor hold int8 numbers and scales in a file of this version?"""
-        return self.version == 2 and name not in NORMS
+        return self.version == 2 and not row_of(name).spec.is_vector
 
     def tensor_bytes(self, name: str) -> int:
         """Size of one copy of a tensor."""
@@ -129,11 +119,12 @@ def default_group_size(config: Config) -> int:
     return max(size for size in range(1, MAX_GROUP_SIZE + 1) if both % size == 0)
 
 
-def parse_header(start: bytes, file_bytes: int) -> Header:
-    """The header in the first bytes of a file of `file_bytes` bytes. Raises CheckpointError if the two don't fit.
+def parse_header(file: memoryview | bytes) -> Header:
+    """The header in the bytes of a whole file. Raises CheckpointError if the two don't fit.
 
     Nothing is allocated by the numbers in the header before they are known to describe exactly this file.
     """
+    start, file_bytes = bytes(file[: max(HEADER_BYTES.values())]), len(file)
     if sys.byteorder != "little":
         raise CheckpointError("checkpoints are little-endian, and are mapped as they are: this machine is big-endian")
     if start[:4] in FOREIGN:

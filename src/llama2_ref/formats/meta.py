@@ -12,22 +12,35 @@ from typing import Any
 
 from ..config import Config, RopeScaling
 from ..errors import CheckpointError, ConfigError, MissingExtraError
+from ..support.files import FilePath
 from ..support.strict_json import Settings, get_flag, get_number, get_size, read_json, shown
-from .model_file import Decode, ModelFile
-from .safetensors import FilePath, TensorInfo
-from .tensor_table import META, collect_weights, kinds_of
+from ..tokenizers import read as tokenizers
+from .arrays import Arrays
+from .model_file import ModelFile, Source
+from .safetensors import TensorInfo
+from .tensor_table import EMBEDDING, META, collect_weights, dtypes_of
 
 PARAMS = "params.json"
-SIDE_BY_SIDE = (".wo.weight", ".w2.weight")  # and embeddings of the older models
+SIDE_BY_SIDE = (".wo.weight", ".w2.weight")  # columns are split over files; and embeddings of the older models
 UNUSED = "rope.freqs"  # frequencies, which params.json says, too
 KNOWN = {
     "dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "multiple_of", "ffn_dim_multiplier", "norm_eps",
     "rope_theta", "use_scaled_rope", "rope_scaling_factor", "rope_high_freq_factor", "max_seq_len", "max_batch_size",
 }  # fmt: skip
-KINDS = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
+DTYPES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
 
 
-def read_folder(path: FilePath, decode: Decode) -> ModelFile:
+def detect(source: Source) -> bool:
+    """Is it a folder with params.json?"""
+    return source.holds(PARAMS)
+
+
+def read(source: Source, arrays: Arrays) -> ModelFile:
+    """As `read_folder`."""
+    return read_folder(source.path, arrays)
+
+
+def read_folder(path: FilePath, arrays: Arrays) -> ModelFile:
     """What a folder holds. Weights of a model in one file are views of it; those of several are copies.
 
     Raises CheckpointError if a file is missing or damaged, holds more than tensors, or the model is another one than
@@ -46,17 +59,12 @@ def read_folder(path: FilePath, decode: Decode) -> ModelFile:
     try:
         tensors = _merged([_load(file) for file in files], dim)
         config, notes = _config(params, tensors)
-        weights = collect_weights(META, config, False, tensors, decode)
+        weights = collect_weights(META, config, False, tensors, arrays)
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from None
-    name = f"PyTorch, {kinds_of(tensors)}" + (f", {len(files)} files" if len(files) > 1 else "")
-    return ModelFile(config, weights, name, partial(_tokenizer, folder, config.vocab_size), None, notes)
-
-
-def _tokenizer(folder: Path, vocab_size: int) -> Any:
-    from ..tokenizers import read as _tokenizers
-
-    return _tokenizers.read_folder(folder, vocab_size)
+    label = f"PyTorch, {dtypes_of(tensors)}" + (f", {len(files)} files" if len(files) > 1 else "")
+    tokenizer = partial(tokenizers.read_folder, folder, config.vocab_size)
+    return ModelFile(path, config, weights, "meta", label, tokenizer, None, notes)
 
 
 # ----------------------------------------------------------------------------------------------------------- parameters
@@ -84,11 +92,11 @@ def _config(params: Settings, tensors: dict[str, TensorInfo]) -> tuple[Config, t
         notes.append(f"{PARAMS} does not say the context: {context} tokens are taken")
     config = Config(
         get_size(params, "dim"),
-        _rows(tensors, META.name(0, "w1")),
+        _rows(tensors, META.name("w1")),
         get_size(params, "n_layers"),
         heads,
         get_size(params, "n_kv_heads", heads),
-        _vocabulary(params, _rows(tensors, META.embeddings)),
+        _vocabulary(params, _rows(tensors, META.name(EMBEDDING))),
         get_size(params, "max_seq_len", context),
         get_number(params, "norm_eps", 1e-5),
         theta,
@@ -107,7 +115,7 @@ def _vocabulary(params: Settings, rows: int) -> int:
     """The size of the vocabulary, which -1 leaves to the tensors."""
     said = params.get("vocab_size")
     if said not in (None, -1) and get_size(params, "vocab_size") != rows:
-        raise CheckpointError(f"{META.embeddings} must have the {said} rows that {PARAMS} says (got {rows})")
+        raise CheckpointError(f"{META.name(EMBEDDING)} must have the {said} rows that {PARAMS} says (got {rows})")
     return rows
 
 
@@ -144,11 +152,11 @@ def _view(torch: Any, file: Path, name: Any, tensor: Any) -> TensorInfo:
             f"{file.name} must hold tensors by their names (got {type(tensor).__name__} {shown(name)})"
         )
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.is_contiguous()
-    if str(tensor.dtype) not in KINDS or not plain or not 1 <= tensor.dim() <= 2 or not tensor.numel():
+    if str(tensor.dtype) not in DTYPES or not plain or not 1 <= tensor.dim() <= 2 or not tensor.numel():
         got = f"{tensor.dtype} {shown(list(tensor.shape))}, {'' if plain else 'not '}in one piece"
         raise CheckpointError(f"{shown(name)} must be a matrix of floats, or a vector (got {got})")
     data = tensor.detach().view(torch.uint8).numpy()
-    return TensorInfo(KINDS[str(tensor.dtype)], tuple(tensor.shape), memoryview(data).cast("B").toreadonly())
+    return TensorInfo(DTYPES[str(tensor.dtype)], tuple(tensor.shape), memoryview(data).cast("B").toreadonly())
 
 
 def _merged(files: list[dict[str, TensorInfo]], dim: int) -> dict[str, TensorInfo]:
@@ -158,21 +166,21 @@ def _merged(files: list[dict[str, TensorInfo]], dim: int) -> dict[str, TensorInf
     merged = {}
     for name in dict.fromkeys(name for file in files for name in file):
         parts = [file[name] for file in files if name in file]
-        if len(parts) < len(files) or len({(part.kind, part.shape) for part in parts}) > 1:
+        if len(parts) < len(files) or len({(part.dtype, part.shape) for part in parts}) > 1:
             raise CheckpointError(f"{shown(name)} must have a part of the same shape in each file (it has not)")
         merged[name] = _joined(name, parts, dim)
     return merged
 
 
 def _joined(name: str, parts: list[TensorInfo], dim: int) -> TensorInfo:
-    kind, shape, data = parts[0]
+    dtype, shape, data = parts[0]
     if len(shape) == 1:  # norms: each file has all of it
         if any(part.data != data for part in parts):
             raise CheckpointError(f"{shown(name)} must be equal in all files (it is not)")
         return parts[0]
     rows, cols = shape
-    if name.endswith(SIDE_BY_SIDE) or (name == META.embeddings and cols != dim):
+    if name.endswith(SIDE_BY_SIDE) or (name == META.name(EMBEDDING) and cols != dim):
         size = len(data) // rows
         pieces = (part.data[row * size : (row + 1) * size] for row in range(rows) for part in parts)
-        return TensorInfo(kind, (rows, cols * len(parts)), memoryview(b"".join(pieces)))
-    return TensorInfo(kind, (rows * len(parts), cols), memoryview(b"".join(part.data for part in parts)))
+        return TensorInfo(dtype, (rows, cols * len(parts)), memoryview(b"".join(pieces)))
+    return TensorInfo(dtype, (rows * len(parts), cols), memoryview(b"".join(part.data for part in parts)))

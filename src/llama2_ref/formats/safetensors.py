@@ -9,8 +9,6 @@ Everything that a header says is checked against the size of the file before any
 """
 
 import json
-import mmap
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +16,8 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ..errors import CheckpointError
-from ..support.files import is_special, write_whole
+from ..support.files import FilePath, map_regular, write_whole
 from ..support.strict_json import is_count, is_text, parse_object, shown
-
-FilePath = str | os.PathLike[str]
 
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
@@ -36,7 +32,7 @@ ALIGNMENT = 8  # of the first byte behind a header that is written here
 class TensorInfo(NamedTuple):
     """One tensor: the name of its type, its shape, and its bytes, which are a view of the file."""
 
-    kind: str
+    dtype: str
     shape: tuple[int, ...]
     data: memoryview
 
@@ -54,42 +50,35 @@ def read_file(path: FilePath) -> SafeTensors:
 
     Raises CheckpointError if it is missing, or is not exactly one safetensors file.
     """
+    if sys.byteorder != "little":
+        rule = "safetensors are little-endian, and are mapped as they are: this machine is big-endian"
+        raise CheckpointError(f"{path}: {rule}")
+    file = map_regular(path, "a safetensors file")
     try:
-        if is_special(path):
-            raise CheckpointError("a safetensors file must be a regular file (this is none)")
-        if sys.byteorder != "little":
-            raise CheckpointError(
-                "safetensors are little-endian, and are mapped as they are: this machine is big-endian"
-            )
-        with open(path, "rb") as file:
-            header, start, size = _header(file)
-            entries, metadata = _entries(header, size - start)
-            view = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+        header, data = _header(file)
+        entries, metadata = _entries(header, len(data))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or a file that shrank meanwhile
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path}: a safetensors file must be a readable file ({reason})") from None
-    tensors = {name: _view(view, start, entry) for name, entry in entries.items()}
-    return SafeTensors(tensors, metadata)
+    start = len(file) - len(data)
+    return SafeTensors({name: _view(file, start, entry) for name, entry in entries.items()}, metadata)
 
 
-def _header(file: Any) -> tuple[bytes, int, int]:
-    """The bytes of the header, where the tensors begin, and the size of the file."""
-    size = os.fstat(file.fileno()).st_size
+def _header(file: memoryview) -> tuple[bytes, memoryview]:
+    """The bytes of the header, and of all tensors."""
+    size = len(file)
     if size < 8:
         raise CheckpointError(f"a safetensors file begins with 8 bytes (got {size}): it is truncated, or no such file")
-    length = int.from_bytes(file.read(8), "little")
+    length = int.from_bytes(file[:8], "little")
     if length > LONGEST_HEADER:
         raise CheckpointError(
             f"the header must have at most {LONGEST_HEADER} bytes (got {length}): no safetensors file"
         )
     if length > size - 8:
         raise CheckpointError(f"the header must end in the file (got {length} of {size - 8} bytes): it is truncated")
-    header = file.read(length)
+    header = bytes(file[8 : 8 + length])
     if header[:1] != b"{":
         raise CheckpointError(f"the header must begin with {{ (got {header[:1]!r}): no safetensors file")
-    return header, 8 + length, size
+    return header, file[8 + length :]
 
 
 Entry = tuple[str, tuple[int, ...], int, int]
@@ -97,9 +86,9 @@ Entry = tuple[str, tuple[int, ...], int, int]
 
 def _view(view: memoryview, start: int, entry: Entry) -> TensorInfo:
     """A tensor over the bytes of the file, or over a copy where items are not aligned, as in some older files."""
-    kind, shape, first, last = entry
+    dtype, shape, first, last = entry
     data = view[start + first : start + last]
-    return TensorInfo(kind, shape, memoryview(bytes(data)) if (start + first) % ITEM_BYTES[kind] else data)
+    return TensorInfo(dtype, shape, memoryview(bytes(data)) if (start + first) % ITEM_BYTES[dtype] else data)
 
 
 def _entries(header: bytes, data_bytes: int) -> tuple[dict[str, Entry], dict[str, str]]:
@@ -132,9 +121,9 @@ def _entry(name: str, fields: Any) -> Entry:
     if not isinstance(fields, dict) or sorted(fields) != ["data_offsets", "dtype", "shape"]:
         got = shown(sorted(fields) if isinstance(fields, dict) else fields)
         raise CheckpointError(f"tensor {shown(name)} must have dtype, shape and data_offsets (got {got})")
-    kind, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    if not isinstance(kind, str) or kind not in ITEM_BYTES:
-        raise CheckpointError(f"dtype of {shown(name)} must be one of {', '.join(ITEM_BYTES)} (got {shown(kind)})")
+    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise CheckpointError(f"dtype of {shown(name)} must be one of {', '.join(ITEM_BYTES)} (got {shown(dtype)})")
     if not isinstance(shape, list) or not all(map(is_count, shape)) or len(shape) > MOST_DIMENSIONS:
         rule = f"at most {MOST_DIMENSIONS} whole numbers below 2^63"
         raise CheckpointError(f"shape of {shown(name)} must be a list of {rule} (got {shown(shape)})")
@@ -145,11 +134,11 @@ def _entry(name: str, fields: Any) -> Entry:
             f"data_offsets of {shown(name)} must be two whole numbers below 2^63 (got {shown(offsets)})"
         )
     first, last = offsets
-    needed = prod(shape) * ITEM_BYTES[kind]
+    needed = prod(shape) * ITEM_BYTES[dtype]
     if last - first != needed:
-        got = f"offsets {shown(first)} to {shown(last)} for {kind} {shown(shape)}"
+        got = f"offsets {shown(first)} to {shown(last)} for {dtype} {shown(shape)}"
         raise CheckpointError(f"data_offsets of {shown(name)} must be {shown(needed)} bytes apart (got {got})")
-    return kind, tuple(shape), first, last
+    return dtype, tuple(shape), first, last
 
 
 Chunks = Iterable[bytes | memoryview]
@@ -169,11 +158,11 @@ def write_file(
     ordered = sorted(tensors, key=lambda tensor: -ITEM_BYTES[tensor[1]])
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     end = 0
-    for name, kind, shape, _ in ordered:
+    for name, dtype, shape, _ in ordered:
         if name in header or name == METADATA:
             raise ValueError(f"names of tensors must differ (got {name!r} twice)")
-        first, end = end, end + prod(shape) * ITEM_BYTES[kind]
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [first, end]}
+        first, end = end, end + prod(shape) * ITEM_BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [first, end]}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text = text.ljust(-(-len(text) // ALIGNMENT) * ALIGNMENT)
     if len(text) > LONGEST_HEADER:
@@ -184,11 +173,11 @@ def write_file(
 def _bytes(header: bytes, tensors: list[tuple[str, str, tuple[int, ...], Chunks]]) -> Iterator[Any]:
     yield len(header).to_bytes(8, "little")
     yield header
-    for name, kind, shape, chunks in tensors:
-        left = prod(shape) * ITEM_BYTES[kind]
+    for name, dtype, shape, chunks in tensors:
+        left = prod(shape) * ITEM_BYTES[dtype]
         for chunk in chunks:
             left -= len(memoryview(chunk).cast("B"))
             yield chunk
         if left:
             what = "are missing" if left > 0 else "too many"
-            raise ValueError(f"{name} must have the bytes of {kind} {shape} ({abs(left)} {what})")
+            raise ValueError(f"{name} must have the bytes of {dtype} {shape} ({abs(left)} {what})")

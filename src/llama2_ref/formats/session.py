@@ -8,23 +8,24 @@ other's, too: float32 as it is, float64 rounded once.
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from itertools import chain, takewhile
-from math import isfinite
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zlib import crc32
 
 from ..config import Config
 from ..errors import CheckpointError
-from ..quantize import LAYERED
+from ..support.files import FilePath
 from ..support.strict_json import shown
-from ..weights import Int4OffsetMatrix, IntegerMatrix, Weights
-from .safetensors import FilePath, SafeTensors, TensorInfo, read_file, write_file
+from ..weights import Weights
+from .arrays import Arrays
+from .lists import LISTS
+from .safetensors import SafeTensors, TensorInfo, read_file, write_file
+from .tensor_table import TABLE
 
 FORMAT, VERSION = "llama2-twins session", "1"
-NORMS = ("rms_att_weight", "rms_ffn_weight", "rms_final_weight")
 
 
 class Session:
@@ -37,12 +38,14 @@ class Session:
     such a file nor the folder of it.
     """
 
-    _kind = "F64"  # of keys and values that are written
+    arrays: ClassVar[Arrays] = LISTS  # those that a package's transformers and caches are made of
 
     def __init__(self, path: FilePath, transformer: Any) -> None:
         self.path, self.tokens, self.cache = path, list[int](), transformer.new_cache()
         self._intact = 0  # of the tokens, so many have their rows in the cache still: a text may have written over them
-        self._config, self._model = transformer.config, self._fingerprint(transformer)
+        self._config = transformer.config
+        # The compiled engine keeps the weights as they came, and makes integers of them on the way to its own layout.
+        self._model = fingerprint(self._config, transformer.weights, self.arrays, transformer.quantize)
         if os.path.lexists(path):
             self._read()
         elif not Path(path).name or not Path(path).parent.is_dir():
@@ -67,42 +70,24 @@ class Session:
             self.tokens = known
         self._intact = len(known)
 
-    def _fingerprint(self, transformer: Any) -> str:
-        return fingerprint(transformer.config, transformer.weights, _matrix_bytes)
-
-    def _chunks(self, rows: Any, count: int) -> Iterator[bytes]:
-        """Keys or values of the first tokens in the cache, layer by layer."""
-        for layer in rows:
-            yield array("d", chain.from_iterable(layer[:count])).tobytes()
-
-    def _fill(self, keys: TensorInfo, values: TensorInfo) -> None:
-        """Put what a file holds into the cache. Raises CheckpointError if it is not finite."""
-        for tensor, layers in ((keys, self.cache.keys), (values, self.cache.values)):
-            numbers = tensor.data.cast("f") if tensor.kind == "F32" else tensor.data.cast("d")
-            if not all(map(isfinite, numbers)):
-                raise CheckpointError("keys and values of a session must be finite (these are not)")
-            count, width = tensor.shape[1:]
-            for layer, rows in enumerate(layers):
-                starts = range(layer * count * width, (layer + 1) * count * width, width)
-                rows[:] = [list(numbers[start : start + width]) for start in starts]
-
     def _write(self, tokens: list[int]) -> None:
         shape = self._config.n_layers, len(tokens), self._config.kv_dim
         parts = {"keys": self.cache.keys, "values": self.cache.values}
         first = array("i", tokens).tobytes()
         checksum = crc32(first)
         for rows in parts.values():
-            for chunk in self._chunks(rows, len(tokens)):
+            for chunk in self.arrays.cache_bytes(rows, len(tokens)):
                 checksum = crc32(chunk, checksum)
         metadata = {"format": FORMAT, "version": VERSION, "model": self._model, "crc32": f"{checksum:08x}"}
-        tensors = [(name, self._kind, shape, self._chunks(rows, len(tokens))) for name, rows in parts.items()]
+        dtype, chunks = self.arrays.cache_dtype, self.arrays.cache_bytes
+        tensors = [(name, dtype, shape, chunks(rows, len(tokens))) for name, rows in parts.items()]
         write_file(self.path, [*tensors, ("tokens", "I32", (len(tokens),), [first])], metadata)
 
     def _read(self) -> None:
         file = read_file(self.path)
         try:
             tokens, keys, values = check_session(file, self._config, self._model)
-            self._fill(keys, values)
+            self.arrays.fill_cache(self.cache, keys, values)
         except CheckpointError as error:
             raise CheckpointError(f"{self.path}: {error}") from None
         self.tokens, self.cache.length = tokens, len(tokens)
@@ -123,9 +108,9 @@ def check_session(file: SafeTensors, config: Config, model: str) -> tuple[list[i
     tokens, keys, values = found["tokens"], found["keys"], found["values"]
     count = tokens.shape[0] if len(tokens.shape) == 1 else 0
     shape = config.n_layers, count, config.kv_dim
-    right = tokens.kind == "I32" and keys.kind == values.kind and keys.kind in ("F32", "F64")
+    right = tokens.dtype == "I32" and keys.dtype == values.dtype and keys.dtype in ("F32", "F64")
     if not (right and keys.shape == values.shape == shape and 1 <= count <= config.seq_len):
-        got = ", ".join(f"{name} {each.kind} {shown(list(each.shape))}" for name, each in found.items())
+        got = ", ".join(f"{name} {info.dtype} {shown(list(info.shape))}" for name, info in found.items())
         raise CheckpointError(f"a session must hold tokens (T), keys and values (L, T, K*E) (got {got})")
     checksum = f"{crc32(values.data, crc32(keys.data, crc32(tokens.data))):08x}"
     numbers = list(tokens.data.cast("i"))
@@ -134,42 +119,22 @@ def check_session(file: SafeTensors, config: Config, model: str) -> tuple[list[i
     return numbers, keys, values
 
 
-def fingerprint(config: Config, weights: Weights, matrix_bytes: Callable[[Any], Iterable[bytes]]) -> str:
+def fingerprint(config: Config, weights: Weights, arrays: Arrays, quantization: str | None) -> str:
     """A text that differs for models whose caches differ: made quickly, also for a large one.
 
     SHA-256 of the sizes and constants, of all norm weights, and of every matrix its kind and four of its rows, as they
-    are after quantization: `matrix_bytes` gives those. It does not see what changes only in other rows, nor the
-    tokenizer; nor which engine runs the model, since the caches of all agree to within rounding.
+    are after quantization: `Arrays.fingerprint_bytes` gives those. It does not see what changes only in other rows, nor
+    the tokenizer; nor which engine runs the model, since the caches of all agree to within rounding.
     """
-    found = sha256(repr(config).encode())
-    for name, field in vars(weights).items():
-        found.update(name.encode())
-        if name in NORMS:
-            rows = [field] if name == "rms_final_weight" else field
-            found.update(b"".join(array("f", row).tobytes() for row in rows))
+    hashed = sha256(repr(config).encode())
+    for row in TABLE:
+        spec, field = row.spec, getattr(weights, row.spec.name)
+        if field is None:
             continue
-        for matrix in field if name in LAYERED else [field]:
-            found.update(b"".join(matrix_bytes(matrix)))
-    return found.hexdigest()
-
-
-def some_rows(count: int) -> list[int]:
-    """The rows of a matrix that a fingerprint sees."""
-    return sorted({0, count // 3, 2 * count // 3, count - 1})
-
-
-def kind_of(matrix: Any) -> bytes:
-    """What a fingerprint calls a kind of matrix. Floats of any width are one kind: they are exact in float32."""
-    return type(matrix).__name__.encode() if isinstance(matrix, IntegerMatrix) else b"float"
-
-
-def _matrix_bytes(matrix: Any) -> Iterator[bytes]:
-    yield kind_of(matrix)
-    parts = [("f", matrix)]
-    if isinstance(matrix, IntegerMatrix):
-        parts = [("b", matrix.q), ("f", matrix.scale)]
-    if isinstance(matrix, Int4OffsetMatrix):
-        parts.append(("f", matrix.offset))
-    for code, part in parts:
-        for row in some_rows(len(part)):
-            yield array(code, part[row]).tobytes()
+        hashed.update(spec.name.encode())
+        if spec.is_vector:
+            hashed.update(b"".join(array("f", vector).tobytes() for vector in (field if spec.per_layer else [field])))
+            continue
+        for matrix in field if spec.per_layer else [field]:
+            hashed.update(b"".join(arrays.fingerprint_bytes(matrix, quantization)))
+    return hashed.hexdigest()

@@ -1,130 +1,223 @@
-"""The tensors of a Llama model by the names of other programs: which they are, and in which order of rows."""
+"""The tensors of a model by their names in each format, and in which order of rows.
 
+`weights.TENSORS` says which there are and which shapes a config gives them; a row here adds what files call them. What
+reads or writes a format asks this table, and knows no tensor itself: a new one is a row in each of the two.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 from ..config import Config
 from ..errors import CheckpointError
 from ..support.strict_json import shown
-from ..weights import Expanding, Weights
-from .llama2c_header import Header
-from .model_file import Decode
+from ..weights import TENSORS, Expanding, TensorSpec, Weights
+from .arrays import Arrays
+from .dtypes import FLOATS
 from .safetensors import TensorInfo
-
-FLOATS = ("F32", "F16", "BF16")
-NORMS = ("rms_att_weight", "rms_ffn_weight", "rms_final_weight")
 
 Tensors = dict[str, TensorInfo]
 
 
+class Row(NamedTuple):
+    """One tensor. In names, {} is the number of a layer; None is for formats that have no place for it."""
+
+    spec: TensorSpec
+    hugging_face: str | None
+    meta: str | None
+    gguf: str | None
+    llama2c: bool = True  # has a place there, by its order alone
+
+
+_SPECS = {spec.name: spec for spec in TENSORS}
+_LAYER, _BLOCK = "model.layers.{}.", "blk.{}."
+TABLE = (
+    Row(_SPECS["token_embedding_table"], "model.embed_tokens.weight", "tok_embeddings.weight", "token_embd.weight"),
+    Row(_SPECS["rms_att_weight"], _LAYER + "input_layernorm.weight", "layers.{}.attention_norm.weight",
+        _BLOCK + "attn_norm.weight"),
+    Row(_SPECS["wq"], _LAYER + "self_attn.q_proj.weight", "layers.{}.attention.wq.weight", _BLOCK + "attn_q.weight"),
+    Row(_SPECS["wk"], _LAYER + "self_attn.k_proj.weight", "layers.{}.attention.wk.weight", _BLOCK + "attn_k.weight"),
+    Row(_SPECS["wv"], _LAYER + "self_attn.v_proj.weight", "layers.{}.attention.wv.weight", _BLOCK + "attn_v.weight"),
+    Row(_SPECS["wo"], _LAYER + "self_attn.o_proj.weight", "layers.{}.attention.wo.weight",
+        _BLOCK + "attn_output.weight"),
+    Row(_SPECS["rms_ffn_weight"], _LAYER + "post_attention_layernorm.weight", "layers.{}.ffn_norm.weight",
+        _BLOCK + "ffn_norm.weight"),
+    Row(_SPECS["w1"], _LAYER + "mlp.gate_proj.weight", "layers.{}.feed_forward.w1.weight", _BLOCK + "ffn_gate.weight"),
+    Row(_SPECS["w2"], _LAYER + "mlp.down_proj.weight", "layers.{}.feed_forward.w2.weight", _BLOCK + "ffn_down.weight"),
+    Row(_SPECS["w3"], _LAYER + "mlp.up_proj.weight", "layers.{}.feed_forward.w3.weight", _BLOCK + "ffn_up.weight"),
+    Row(_SPECS["rms_final_weight"], "model.norm.weight", "norm.weight", "output_norm.weight"),
+    Row(_SPECS["wcls"], "lm_head.weight", "output.weight", "output.weight"),
+)  # fmt: skip
+EMBEDDING, CLASSIFIER = "token_embedding_table", "wcls"
+
+
 @dataclass(frozen=True)
 class Layout:
-    """The names of one program."""
+    """What a format has of its own: the column of its names, and what goes with them."""
 
-    config: str  # the file that says which shapes they must have
-    embeddings: str
-    final_norm: str
-    classifier: str
-    layers: str  # what all tensors of layers begin with
-    parts: dict[str, str]  # field of Weights -> tensor of a layer
-    half_split: bool  # RoPE turns number i of a head with i + E/2, instead of 2i with 2i + 1
+    column: str
+    says_shapes: str  # what says which shapes tensors must have, for errors
+    half_split: bool = False  # RoPE turns number i of a head with i + E/2, instead of 2i with 2i + 1
 
-    def name(self, layer: int, field: str) -> str:
-        """The tensor of a layer."""
-        return f"{self.layers}.{layer}.{self.parts[field]}.weight"
+    def name(self, field: str, layer: int = 0) -> str:
+        """The name of a field's tensor, in a layer where each has one."""
+        return str(getattr(row_of(field), self.column)).format(layer)
+
+    def specs(self, vectors_last: bool = False) -> list[TensorSpec]:
+        """The tensors that have a place in this format, in the order of Weights; or a layer's vectors behind all."""
+        found = [row.spec for row in TABLE if getattr(row, self.column)]
+        return sorted(found, key=lambda spec: spec.per_layer and spec.is_vector) if vectors_last else found
+
+    def check_places(self, weights: Weights) -> None:
+        """Raise CheckpointError if the weights have a tensor for which this format has no place."""
+        places = {spec.name for spec in self.specs()}
+        for row in TABLE:
+            if row.spec.name not in places and getattr(weights, row.spec.name) is not None:
+                raise CheckpointError(f"{row.spec.name} has no place in files of this format: write another one")
+
+    def to_file_order(self, spec: TensorSpec, config: Config) -> list[int] | None:
+        """Which row of a matrix here becomes each row in the file; None where they are in the same order."""
+        return self._order(spec, config, half_split)
+
+    def from_file_order(self, spec: TensorSpec, config: Config) -> list[int] | None:
+        """Which row in the file becomes each row of a matrix here; None where they are in the same order."""
+        return self._order(spec, config, interleaved)
+
+    def _order(self, spec: TensorSpec, config: Config, order: Any) -> list[int] | None:
+        if not (self.half_split and spec.rope_heads):
+            return None
+        found: list[int] = order(spec.shape(config)[0], getattr(config, spec.rope_heads))
+        return found
 
 
-HUGGING_FACE = Layout(
-    "config.json", "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", "model.layers",
-    {
-        "wq": "self_attn.q_proj", "wk": "self_attn.k_proj", "wv": "self_attn.v_proj", "wo": "self_attn.o_proj",
-        "w1": "mlp.gate_proj", "w2": "mlp.down_proj", "w3": "mlp.up_proj",
-        "rms_att_weight": "input_layernorm", "rms_ffn_weight": "post_attention_layernorm",
-    },
-    half_split=True,
-)  # fmt: skip
-META = Layout(
-    "params.json", "tok_embeddings.weight", "norm.weight", "output.weight", "layers",
-    {
-        "wq": "attention.wq", "wk": "attention.wk", "wv": "attention.wv", "wo": "attention.wo",
-        "w1": "feed_forward.w1", "w2": "feed_forward.w2", "w3": "feed_forward.w3",
-        "rms_att_weight": "attention_norm", "rms_ffn_weight": "ffn_norm",
-    },
-    half_split=False,
-)  # fmt: skip
+LLAMA2C = Layout("llama2c", "the header")
+HUGGING_FACE = Layout("hugging_face", "config.json", half_split=True)
+META = Layout("meta", "params.json")
+GGUF = Layout("gguf", "the metadata")
 
 
-def kinds_of(tensors: Tensors) -> str:
+def row_of(field: str) -> Row:
+    """The row of a field of Weights."""
+    return next(row for row in TABLE if row.spec.name == field)
+
+
+def parts(config: Config, weights: Weights, layout: Layout, specs: list[TensorSpec]) -> Iterator[tuple[Any, ...]]:
+    """What a file with names holds: (spec, name, matrix or vector) of each tensor of `specs` that the weights have.
+
+    First what comes before the layers, then layer by layer, then the rest. A shared classifier is none.
+    """
+    own = [spec for spec in specs if spec.name != CLASSIFIER or not weights.shared_classifier]
+    own = [spec for spec in own if getattr(weights, spec.name) is not None]
+    for spec in own:
+        if spec.name == EMBEDDING:
+            yield spec, layout.name(spec.name), weights.token_embedding_table
+    for layer in range(config.n_layers):
+        for spec in own:
+            if spec.per_layer:
+                yield spec, layout.name(spec.name, layer), getattr(weights, spec.name)[layer]
+    for spec in own:
+        if not spec.per_layer and spec.name != EMBEDDING:
+            yield spec, layout.name(spec.name), getattr(weights, spec.name)
+
+
+def count_parameters(config: Config, weights: Weights) -> int:
+    """How many numbers a model has learned: shared ones count once."""
+    return sum(
+        prod(row.spec.shape(config)) * (config.n_layers if row.spec.per_layer else 1)
+        for row in TABLE
+        if getattr(weights, row.spec.name) is not None
+        and (row.spec.name != CLASSIFIER or not weights.shared_classifier)
+    )
+
+
+def dtypes_of(tensors: Tensors) -> str:
     """The types of tensors, as in "BF16 and F32"."""
-    return " and ".join(sorted({info.kind for info in tensors.values()}))
+    return " and ".join(sorted({info.dtype for info in tensors.values()}))
 
 
-def collect_weights(layout: Layout, config: Config, tied: bool, tensors: Tensors, decode: Decode) -> Weights:
+def collect_weights(layout: Layout, config: Config, tied: bool, tensors: Tensors, arrays: Arrays) -> Weights:
     """Weights of tensors, which must be exactly those of the config.
 
     Raises CheckpointError if one is missing, of another shape or type, or too many, or if the classifier is there and
     not equal to the embedding table although the two are `tied`.
     """
-    left = _Left(layout, config, tied, dict(tensors), decode)
-    table = left.matrix("token_embedding_table", layout.embeddings)
-    fields: dict[str, list[Any]] = {field: [] for field in layout.parts}
-    for layer in range(config.n_layers):  # a number that a file makes up ends at the first tensor that is missing
-        for field, made in fields.items():
-            name = layout.name(layer, field)
-            made.append(left.norm(name) if field in NORMS else left.matrix(field, name))
-    norms = {field: left.norms(fields[field]) for field in fields if field in NORMS}
-    final = left.norms([left.norm(layout.final_norm)])[0]
+    unclaimed = _UnclaimedTensors(layout, config, dict(tensors), arrays)
+    fields: dict[str, Any] = {}
+    for spec in layout.specs(vectors_last=True):
+        if not ((tied and spec.name == CLASSIFIER) or (spec.optional and not unclaimed.holds(spec))):
+            fields[spec.name] = unclaimed.take(spec)
     if tied:
-        left.check_tied(tensors[layout.embeddings])
-    classifier = table if tied else left.matrix("wcls", layout.classifier)
-    left.check_empty()
-    return Weights(**fields | norms, token_embedding_table=table, rms_final_weight=final, wcls=classifier)
+        unclaimed.check_tied(tensors[layout.name(EMBEDDING)])
+        fields[CLASSIFIER] = fields[EMBEDDING]
+    unclaimed.check_empty()
+    return Weights(**fields)
 
 
-class _Left:
+class _UnclaimedTensors:
     """The tensors of a file that nobody has taken yet."""
 
-    def __init__(self, layout: Layout, config: Config, tied: bool, tensors: Tensors, decode: Decode) -> None:
-        self._layout, self._config, self._tensors, self._decode = layout, config, tensors, decode
-        self._shapes = Header(1, config, tied).shapes()
-        self._heads = {"wq": config.n_heads, "wk": config.n_kv_heads} if layout.half_split else {}
+    def __init__(self, layout: Layout, config: Config, tensors: Tensors, arrays: Arrays) -> None:
+        self._layout, self._config, self._tensors, self._arrays = layout, config, tensors, arrays
 
-    def matrix(self, field: str, name: str) -> Any:
-        rows, cols = self._shapes[field][1:]
-        kind, _, data = _take(self._layout, self._tensors, name, (rows, cols))
-        if field in self._heads:
-            data = reordered(data, interleaved(rows, self._heads[field]))
-        return self._decode(kind, data, rows, cols)
+    def holds(self, spec: TensorSpec) -> bool:
+        """Is a tensor there, in the first layer where each has one?"""
+        return self._layout.name(spec.name) in self._tensors
 
-    def norm(self, name: str) -> bytes:
-        """float32 numbers."""
-        kind, _, data = _take(self._layout, self._tensors, name, (self._config.dim,))
-        return bytes(data) if kind == "F32" else Expanding(data, kind)[:].tobytes()
+    def take(self, spec: TensorSpec) -> Any:
+        """What becomes the field of Weights."""
+        if not spec.per_layer:
+            return self._vectors(spec, 1)[0] if spec.is_vector else self._matrix(spec, 0)
+        layers = self._config.n_layers
+        if spec.is_vector:
+            return self._vectors(spec, layers)
+        return [self._matrix(spec, layer) for layer in range(layers)]  # ends at the first tensor that is missing
 
-    def norms(self, made: list[bytes]) -> Any:
-        return self._decode("F32", memoryview(b"".join(made)), len(made), self._config.dim)
+    def _matrix(self, spec: TensorSpec, layer: int) -> Any:
+        dtype, (rows, cols), data = self._claim(spec, layer)
+        return self._arrays.matrix_from_bytes(dtype, self._in_order(spec, data), rows, cols)
+
+    def _vectors(self, spec: TensorSpec, count: int) -> Any:
+        """One row a layer, of float32 numbers."""
+        rows = []
+        for layer in range(count):
+            dtype, _, data = self._claim(spec, layer)
+            rows.append(float32_bytes(dtype, self._in_order(spec, data)))
+        return self._arrays.matrix_from_bytes("F32", memoryview(b"".join(rows)), count, *spec.shape(self._config))
+
+    def _in_order(self, spec: TensorSpec, data: memoryview) -> memoryview:
+        """The rows of a tensor whose shape is known to be right, in their order here."""
+        order = self._layout.from_file_order(spec, self._config)
+        return data if order is None else reordered(data, order)
+
+    def _claim(self, spec: TensorSpec, layer: int) -> TensorInfo:
+        """Take a tensor out, if it is what it must be."""
+        name, shape = self._layout.name(spec.name, layer), spec.shape(self._config)
+        info = self._tensors.pop(name, None)
+        if info is None:
+            raise CheckpointError(f"tensor {name} must be there (it is not)")
+        if info.shape != shape:
+            rule = f"{name} must have the shape {shown(list(shape))} by {self._layout.says_shapes}"
+            raise CheckpointError(f"{rule} (got {shown(list(info.shape))})")
+        if info.dtype not in FLOATS:
+            raise CheckpointError(f"{name} must be {', '.join(FLOATS[:-1])} or {FLOATS[-1]} (got {info.dtype})")
+        return info
 
     def check_tied(self, embeddings: TensorInfo) -> None:
-        names = self._layout.classifier, self._layout.embeddings
+        """Raise CheckpointError if a classifier is there that is not the embedding table."""
+        names = self._layout.name(CLASSIFIER), self._layout.name(EMBEDDING)
         if self._tensors.pop(names[0], embeddings) != embeddings:
             raise CheckpointError(f"{names[0]} must equal {names[1]} where the two are tied (it does not)")
 
     def check_empty(self) -> None:
+        """Raise CheckpointError if a tensor is left."""
         for name in self._tensors:
             raise CheckpointError(f"tensors must be those of a Llama model (got {shown(name)}, too): not supported")
 
 
-def _take(layout: Layout, tensors: Tensors, name: str, shape: tuple[int, ...]) -> TensorInfo:
-    """Take a tensor out, if it is what it must be."""
-    info = tensors.pop(name, None)
-    if info is None:
-        raise CheckpointError(f"tensor {name} must be there (it is not)")
-    if info.shape != shape:
-        got = shown(list(info.shape))
-        raise CheckpointError(f"{name} must have the shape {shown(list(shape))} by {layout.config} (got {got})")
-    if info.kind not in FLOATS:
-        raise CheckpointError(f"{name} must be {', '.join(FLOATS[:-1])} or {FLOATS[-1]} (got {info.kind})")
-    return info
+def float32_bytes(dtype: str, data: memoryview) -> bytes:
+    """Floats of any type as float32 numbers: exact."""
+    return bytes(data) if dtype == "F32" else Expanding(data, dtype)[:].tobytes()
 
 
 def interleaved(rows: int, heads: int) -> list[int]:

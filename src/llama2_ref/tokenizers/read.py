@@ -5,6 +5,7 @@ Which file has the last word on a token: `tokenizer_config.json` on BOS and EOS 
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -12,24 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError, TokenizerError
-from ..formats.llama2c import FilePath
 from ..support.extras import INSTALL, import_extra
-from ..support.files import is_file, is_special
+from ..support.files import FilePath, is_file, is_folder, open_regular
 from ..tokenizer import SpecialTokens, Tokenizer
 from .external import SPACE, HuggingFaceTokenizer, SentencePieceTokenizer, decoder_kind, known_ids
 from .gguf import from_gguf
 
-__all__ = ["folder_template", "from_gguf", "read_folder", "read_path"]
+__all__ = ["find_tokenizer", "folder_template", "from_gguf", "read_folder", "read_path"]
 
 LARGEST = 2**27  # bytes of a file: some vocabularies take 40 MB
 NAMES = ("tokenizer.json", "tokenizer.model", "tokenizer.bin")
 PACKAGES = {"tokenizer.json": "tokenizers", "tokenizer.model": "sentencepiece"}
 
 
-def read_folder(folder: FilePath, vocab_size: int | None) -> Any:
+def find_tokenizer(checkpoint: FilePath, vocab_size: int) -> Path:
+    """The tokenizer file beside a checkpoint of llama2.c. Raises TokenizerError if there is none."""
+    names = (f"tok{vocab_size}.bin", "tokenizer.bin")
+    for name in names:
+        path = Path(checkpoint).parent / name
+        if is_file(path):
+            return path
+    raise TokenizerError(f"{checkpoint}: a tokenizer must lie beside it ({' or '.join(names)}), or be named")
+
+
+def read_folder(folder: FilePath, vocab_size: int | None, tokenizer: type[Tokenizer] = Tokenizer) -> Any:
     """The tokenizer in a model's folder, whose vocabulary may be smaller than the model's `vocab_size`.
 
-    It is tokenizer.json where it can be read here, else tokenizer.model, else llama2.c's tokenizer.bin.
+    It is tokenizer.json where it can be read here, else tokenizer.model, else llama2.c's tokenizer.bin, which becomes a
+    `tokenizer`.
 
     Raises TokenizerError if there is none, it is damaged or too large, and MissingExtraError if what would read it is
     not installed.
@@ -42,19 +53,19 @@ def read_folder(folder: FilePath, vocab_size: int | None) -> Any:
     if not readable:
         packages = " or ".join(PACKAGES[path.name] for path in there)
         raise MissingExtraError(f"{there[0]}: a tokenizer needs the {packages} package: {INSTALL}")
-    return read_path(readable[0], vocab_size)
+    return read_path(readable[0], vocab_size, tokenizer)
 
 
-def read_path(path: FilePath, vocab_size: int | None) -> Any:
+def read_path(path: FilePath, vocab_size: int | None, tokenizer: type[Tokenizer] = Tokenizer) -> Any:
     """The tokenizer in a folder, or in one file of it, by its ending; files of settings beside it are heeded.
 
     `vocab_size` is the model's, None for any. Raises what `read_folder` raises.
     """
-    if Path(path).is_dir():
-        return read_folder(path, vocab_size)
+    if is_folder(path):
+        return read_folder(path, vocab_size, tokenizer)
     read = {".json": _read_json_tokenizer, ".model": _read_pieces}.get(Path(path).suffix)
     if read is None:
-        return Tokenizer.read(path, vocab_size)
+        return tokenizer.read(path, vocab_size)
     try:
         return read(Path(path), vocab_size)
     except TokenizerError as error:
@@ -160,16 +171,11 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def _read_bytes(path: Path) -> bytes:
     """The bytes of a file, unless there are too many."""
-    try:
-        if is_special(path):
-            raise TokenizerError("must be a regular file (this is none)")
-        size = path.stat().st_size
+    with open_regular(path, "a tokenizer's file", TokenizerError) as file:
+        size = os.fstat(file.fileno()).st_size
         if size > LARGEST:
             raise TokenizerError(f"must be at most {LARGEST:,} bytes long (got {size:,})")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise TokenizerError(f"must be a readable file ({reason})") from None
+        return file.read()
 
 
 # ------------------------------------------------------------------------------------------------------------- packages

@@ -526,7 +526,7 @@ def test_quantize_into_a_read_only_folder(
 def test_quantize_replaces_no_device(
     llama2: ModuleType, model: Path, capsys: pytest.CaptureFixture[str], device: str
 ) -> None:
-    assert "must be written to a regular file" in refused(llama2, capsys, "quantize", model, device)
+    assert "is not a regular file" in refused(llama2, capsys, "quantize", model, device)
     assert not Path(device).is_file()
 
 

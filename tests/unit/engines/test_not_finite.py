@@ -12,7 +12,7 @@ import pytest
 import llama2_fast
 import llama2_ref
 from llama2_fast.weights import BFloat16Matrix, IntegerMatrix
-from llama2_ref.formats.dtypes import KINDS as DECODED
+from llama2_ref.formats.dtypes import DTYPES
 from support.models import random_file_twins, random_twins
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
@@ -166,7 +166,7 @@ def spoilt(matrix, row, column, value):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("kind", ["F32", *DECODED])
+@pytest.mark.parametrize("kind", ["F32", *DTYPES])
 def test_the_first_bad_number_of_a_matrix_is_told(kind, value):
     """As by the reference, of every kind of matrix that a file may hold; the last layer has another one."""
     twins = random_file_twins(CONFIG, 5, kind)

@@ -69,7 +69,7 @@ def test_what_the_gguf_package_writes_is_read_with_equal_numbers(llama2: ModuleT
     writer.close()
     found = opened(llama2, tmp_path / "model.gguf")
     assert found.config == CONFIG
-    assert (found.format, found.notes) == (f"GGUF version 3, {kind}", ())
+    assert (found.label, found.notes) == (f"GGUF version 3, {kind}", ())
     assert_equal(by_name(found.weights), wanted)
 
 
@@ -120,7 +120,7 @@ def test_mixed_kinds_and_floating_point_norms(llama2: ModuleType, tmp_path: Path
                 tensors[i] = replace(tensor, kind="Q4_0", data=random_blocks(np.random.default_rng(1), "Q4_0", 32, 32))
 
     found = opened(llama2, write(tmp_path / "model.gguf", kind="Q8_0", edit=edit))
-    assert found.format == "GGUF version 3, Q4_0, Q8_0"
+    assert found.label == "GGUF version 3, Q4_0, Q8_0"
     assert isinstance(found.weights.wq[1], llama2.Int4Matrix)
     values = by_name(found.weights)
     assert (values["output_norm.weight"] == 1.5).all()

@@ -11,22 +11,19 @@ import numpy as np
 import pytest
 
 import llama2_fast
-import llama2_ref
-from llama2_fast.matrices.convert import _PARTS as FAST
 from llama2_ref import CheckpointError, Config, ConfigError, MissingExtraError, NumericsError, TokenizerError, Weights
 from llama2_ref.config import RopeScaling
-from llama2_ref.formats.convert import _PARTS as REF
 from llama2_ref.formats.gguf_container import read_container
 from llama2_ref.formats.gguf_write import copied_vocabulary, sentencepiece_vocabulary, write_gguf
 from llama2_ref.tokenizer import Tokenizer
 from support.gguf_bytes import Of, assert_equal, by_name, config_entries, gguf_of, model_tensors, opened
 from support.models import random_fields, vocabulary
+from support.seam import ARRAYS
 
 gguf = pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
 
 CONFIG = Config(32, 64, 2, 4, 2, 265, 16, norm_eps=1e-6, rope_theta=500000.0)
 WORDS = Tokenizer(*vocabulary(265))
-PARTS = {llama2_ref: REF, llama2_fast: FAST}
 CODES = {"f32": "F32", "q8_0": "Q8_0", "q4_0": "Q4_0"}
 
 
@@ -51,7 +48,7 @@ def write(
     path: Path, llama2: ModuleType, weights: Any, kind: str = "f32", config: Config = CONFIG, words: Any = None
 ) -> Path:
     entries = sentencepiece_vocabulary(WORDS) if words is None else words
-    write_gguf(path, config, weights, kind, entries, PARTS[llama2].chunks)
+    write_gguf(path, config, weights, kind, entries, ARRAYS[llama2])
     return path
 
 
@@ -62,7 +59,7 @@ def write(
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_gguf_package_reads_equal_tensors(tmp_path: Path, kind: str, shared: bool) -> None:
     """Both packages write the same bytes. Numbers are those that the package itself makes of the floats."""
-    paths = [write(tmp_path / llama2.__name__, llama2, weights_of(llama2, shared=shared), kind) for llama2 in PARTS]
+    paths = [write(tmp_path / llama2.__name__, llama2, weights_of(llama2, shared=shared), kind) for llama2 in ARRAYS]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     wanted = by_name(weights_of(llama2_fast, shared=shared))
     if shared:
@@ -82,7 +79,7 @@ def test_what_is_written_is_read(llama2: ModuleType, tmp_path: Path, kind: str) 
     path = write(tmp_path / "model.gguf", llama2, weights_of(llama2), kind)
     found = opened(llama2, path)
     assert found.config == CONFIG
-    assert found.format == f"GGUF version 3, {CODES[kind]}"
+    assert found.label == f"GGUF version 3, {CODES[kind]}"
     again = write(tmp_path / "again.gguf", llama2, found.weights, kind)
     assert again.read_bytes() == path.read_bytes()  # integers are not quantized again
 
@@ -127,8 +124,8 @@ def test_progress_is_told_in_bytes_of_the_file(llama2: ModuleType, tmp_path: Pat
     told: list[tuple[int, int]] = []
     path = tmp_path / "model.gguf"
     words = sentencepiece_vocabulary(WORDS)
-    chunks = PARTS[llama2].chunks
-    write_gguf(path, CONFIG, weights_of(llama2), "q8_0", words, chunks, lambda *both: told.append(both))
+    arrays = ARRAYS[llama2]
+    write_gguf(path, CONFIG, weights_of(llama2), "q8_0", words, arrays, lambda *both: told.append(both))
     assert told == sorted(told)
     assert len(told) == 2 * 9 + 3
     assert {total for _, total in told} == {path.stat().st_size} == {told[-1][0]}

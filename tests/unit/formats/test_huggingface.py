@@ -4,6 +4,7 @@ import json
 import os
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,22 +13,20 @@ import numpy as np
 import pytest
 
 import llama2_fast
-import llama2_fast.matrices.dtypes
-import llama2_fast.matrices.huggingface
 import llama2_ref
-import llama2_ref.formats.dtypes
 import llama2_ref.formats.huggingface
 from llama2_ref import CheckpointError, Config, ConfigError, NumericsError
 from llama2_ref.config import RopeScaling
-from llama2_ref.formats.huggingface import DTYPES, read_folder
+from llama2_ref.formats.huggingface import DTYPES, read_folder, write_folder
+from llama2_ref.formats.registry import read_model
 from llama2_ref.formats.tensor_table import half_split, interleaved
+from llama2_ref.support.strict_json import read_json
 from support.folders import PARTS, safetensors, settings, tensors_of, write_hf_folder, write_tensors
 from support.models import random_twins
+from support.seam import ARRAYS
 
-DECODE = {llama2_ref: llama2_ref.formats.dtypes.decode, llama2_fast: llama2_fast.matrices.dtypes.decode}
-HUGGING_FACE = {llama2_ref: llama2_ref.formats.huggingface, llama2_fast: llama2_fast.matrices.huggingface}
-WRITE = {package: module.write_folder for package, module in HUGGING_FACE.items()}
-ENCODE = {package: module.encode_rows for package, module in HUGGING_FACE.items()}
+WRITE = {package: partial(write_folder, arrays=arrays) for package, arrays in ARRAYS.items()}
+ENCODE = {package: arrays.matrix_to_bytes for package, arrays in ARRAYS.items()}
 # Sizes that differ from each other, heads that do not make up dim, and constants that are no defaults.
 CONFIG = Config(
     dim=6, hidden_dim=10, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=9, seq_len=77, norm_eps=3e-6,
@@ -35,6 +34,11 @@ CONFIG = Config(
 )  # fmt: skip
 TWINS = random_twins(CONFIG, seed=3, shared=False)
 TIED = random_twins(CONFIG, seed=4, shared=True)
+
+
+def config_of(path: Path) -> tuple[Config, bool]:
+    """What a config.json says."""
+    return llama2_ref.formats.huggingface._config(path, read_json(path))
 
 
 def numbers(field: Any) -> np.ndarray:
@@ -68,10 +72,10 @@ def assert_same(weights: Any, wanted: Any, kind: str = "F32") -> None:
 @pytest.mark.parametrize("kind", ["F32", "F16", "BF16"])
 def test_a_folder_is_read(llama2: ModuleType, tmp_path: Path, kind: str, shards: int, twins: Any) -> None:
     write_hf_folder(tmp_path, CONFIG, twins.fast, kind, shards, tied=twins.shared)
-    found = read_folder(tmp_path, DECODE[llama2])
+    found = read_folder(tmp_path, ARRAYS[llama2])
     assert found.config == CONFIG
     assert_same(found.weights, twins.fast, kind)
-    assert found.format == f"safetensors, {kind}" + (", 3 files" if shards > 1 else "")
+    assert found.label == f"safetensors, {kind}" + (", 3 files" if shards > 1 else "")
 
 
 def test_weights_stay_in_the_memory_map(llama2: ModuleType, tmp_path: Path) -> None:
@@ -79,7 +83,7 @@ def test_weights_stay_in_the_memory_map(llama2: ModuleType, tmp_path: Path) -> N
     config = Config(dim=256, hidden_dim=1024, n_layers=2, n_heads=4, n_kv_heads=1, vocab_size=500, seq_len=8)
     write_hf_folder(tmp_path, config, random_twins(config, seed=1).fast, "BF16", tied=True)
     tracemalloc.start()
-    weights = read_folder(tmp_path, DECODE[llama2]).weights
+    weights = read_folder(tmp_path, ARRAYS[llama2]).weights
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     copied = 2 * 2 * 256 * (256 + 64)
@@ -95,7 +99,7 @@ def test_tensors_that_are_not_aligned_are_read(llama2: ModuleType, tmp_path: Pat
     (tmp_path / "model.safetensors").write_bytes(
         (length + 3).to_bytes(8, "little") + data[8 : 8 + length] + b"   " + data[8 + length :]
     )
-    weights = read_folder(tmp_path, DECODE[llama2]).weights
+    weights = read_folder(tmp_path, ARRAYS[llama2]).weights
     assert_same(weights, TWINS.fast)
     if llama2 is llama2_fast:
         assert all(field[0].flags.aligned for name, field in vars(weights).items() if isinstance(field, list))
@@ -143,39 +147,42 @@ def test_what_config_json_may_say(tmp_path: Path, changes: dict[str, Any], wante
     """Left out, null, or in older words. Weights come later, and are then missing."""
     (tmp_path / "config.json").write_text(json.dumps(settings(CONFIG) | changes))
     config = replace(CONFIG, **wanted)
-    assert llama2_ref.formats.huggingface._config(tmp_path / "config.json") == (config, False)
+    assert config_of(tmp_path / "config.json") == (
+        config,
+        False,
+    )
 
 
 def test_both_ways_to_say_a_scaling_may_agree(tmp_path: Path) -> None:
     said = settings(CONFIG)
     (tmp_path / "config.json").write_text(json.dumps(said | {"rope_scaling": said["rope_parameters"]}))
-    assert llama2_ref.formats.huggingface._config(tmp_path / "config.json")[0] == CONFIG
+    assert config_of(tmp_path / "config.json")[0] == CONFIG
 
 
 def test_older_files_hold_frequencies(llama2: ModuleType, tmp_path: Path) -> None:
     write_hf_folder(tmp_path, CONFIG, TWINS.fast)
     old = {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32) for i in range(2)}
     write_tensors(tmp_path, tensors_of(CONFIG, TWINS.fast) | old, "F16")
-    found = read_folder(tmp_path, DECODE[llama2])
+    found = read_folder(tmp_path, ARRAYS[llama2])
     assert_same(found.weights, TWINS.fast, "F16")
 
 
 def test_tied_embeddings_may_be_there_twice(llama2: ModuleType, tmp_path: Path) -> None:
     write_hf_folder(tmp_path, CONFIG, TIED.fast, tied=True)
     write_tensors(tmp_path, tensors_of(CONFIG, TIED.fast, tied=False))
-    assert_same(read_folder(tmp_path, DECODE[llama2]).weights, TIED.fast)
+    assert_same(read_folder(tmp_path, ARRAYS[llama2]).weights, TIED.fast)
 
 
 # ----------------------------------------------------------------------------------------------------------- complaints
 
 
 def refused(folder: Path) -> str:
-    """The one line that refuses a folder; with any decode, since nothing wrong is decoded."""
+    """The one line that refuses a folder; with any arrays, since no matrix is made of what is wrong."""
     lines = set()
-    for decode in DECODE.values():
+    for arrays in ARRAYS.values():
         tracemalloc.start()
         with pytest.raises(CheckpointError) as error:
-            read_folder(folder, decode)
+            read_model(folder, arrays)
         assert tracemalloc.get_traced_memory()[1] < 2**20 + 64 * sum(file.stat().st_size for file in folder.iterdir())
         tracemalloc.stop()
         lines.add(str(error.value))
@@ -273,8 +280,8 @@ def test_what_is_no_config_json(tmp_path: Path, data: bytes, says: str) -> None:
 def test_folders_without_a_model(tmp_path: Path) -> None:
     rule = ": a model's folder must hold config.json, or Meta's params.json (it has neither)"
     assert refused(tmp_path) == rule
-    with pytest.raises(CheckpointError, match="it has neither"):
-        read_folder(tmp_path / "gone", DECODE[llama2_ref])
+    with pytest.raises(CheckpointError, match="must be a readable file"):
+        read_model(tmp_path / "gone", ARRAYS[llama2_ref])
     (tmp_path / "config.json").write_text(json.dumps(settings(CONFIG)))
     assert refused(tmp_path).startswith(
         ": weights must be in model.safetensors, or in files that model.safetensors.ind"
@@ -435,10 +442,10 @@ def test_both_packages_write_the_same_folder_and_read_it(tmp_path: Path, name: s
         == sum(np.size(array) for array in tensors_of(twins.config, twins.fast, shared).values())
         * (4 if dtype == "float32" else 2)
     )
-    for package, decode in DECODE.items():
-        found = read_folder(tmp_path / "ref", decode)
+    for package, arrays in ARRAYS.items():
+        found = read_folder(tmp_path / "ref", arrays)
         assert found.config == twins.config
-        assert found.format == f"safetensors, {DTYPES[dtype]}"
+        assert found.label == f"safetensors, {DTYPES[dtype]}"
         assert found.weights.shared_classifier == shared
         WRITE[package](tmp_path / package.__name__, found.config, found.weights, dtype)
         assert files(tmp_path / package.__name__) == files(tmp_path / "ref")
@@ -459,7 +466,7 @@ def test_integers_are_expanded(tmp_path: Path, kind: str) -> None:
     expanded = llama2_fast.quantize.map_matrices(
         weights[llama2_fast], lambda m: np.concatenate(list(llama2_fast.quantize.float_parts(m)))
     )
-    assert_same(read_folder(tmp_path / "llama2_ref", DECODE[llama2_fast]).weights, expanded)
+    assert_same(read_folder(tmp_path / "llama2_ref", ARRAYS[llama2_fast]).weights, expanded)
 
 
 def edges(largest: float) -> np.ndarray:
@@ -521,8 +528,8 @@ def test_what_is_no_number_stays_so(tmp_path: Path, llama2: ModuleType, kind: st
     bits = np.array([0x7FC00000, 0xFFC00000, 0x7F810000, 0xFFA02000, 0x7F800000, 0xFF800000], np.uint32)
     twins.fast.wq[1][0, :6] = special = bits.view(np.float32)
     source = write_hf_folder(tmp_path / "theirs", twins.config, twins.fast, kind)
-    WRITE[llama2](tmp_path / "ours", twins.config, read_folder(source, DECODE[llama2]).weights, dtype)
-    got = numbers(read_folder(tmp_path / "ours", DECODE[llama2]).weights.wq)[1, 0, :6]
+    WRITE[llama2](tmp_path / "ours", twins.config, read_folder(source, ARRAYS[llama2]).weights, dtype)
+    got = numbers(read_folder(tmp_path / "ours", ARRAYS[llama2]).weights.wq)[1, 0, :6]
     assert np.array_equal(got, special, equal_nan=True)
 
 
@@ -554,7 +561,7 @@ def test_a_folder_that_is_there_is_refused(llama2: ModuleType, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "file", "full"]
     (tmp_path / "empty").mkdir()
     WRITE[llama2](tmp_path / "empty", twins.config, weights)
-    assert_same(read_folder(tmp_path / "empty", DECODE[llama2]).weights, twins.fast)
+    assert_same(read_folder(tmp_path / "empty", ARRAYS[llama2]).weights, twins.fast)
 
 
 def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

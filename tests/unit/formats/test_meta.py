@@ -12,18 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import llama2_fast
-import llama2_fast.matrices.dtypes
 import llama2_ref
-import llama2_ref.formats.dtypes
 from llama2_ref import CheckpointError, Config, MissingExtraError
 from llama2_ref.config import RopeScaling
 from llama2_ref.formats.meta import read_folder
 from support.models import random_twins
+from support.seam import ARRAYS
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
 
-DECODE = {llama2_ref: llama2_ref.formats.dtypes.decode, llama2_fast: llama2_fast.matrices.dtypes.decode}
 CONFIG = Config(dim=8, hidden_dim=12, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=10, seq_len=4096, norm_eps=1e-6)
 TWINS = random_twins(CONFIG, seed=2, shared=False)
 PARAMS = {"dim": 8, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "vocab_size": -1, "multiple_of": 4, "norm_eps": 1e-6}
@@ -69,7 +66,7 @@ def write(folder: Path, files: list[Any], **params: Any) -> Path:
 
 def refused(folder: Path) -> str:
     with pytest.raises(CheckpointError) as error:
-        read_folder(folder, DECODE[llama2_ref])
+        read_folder(folder, ARRAYS[llama2_ref])
     line = str(error.value)
     assert line.isprintable()
     assert line.startswith(str(folder))
@@ -95,18 +92,18 @@ def assert_same(weights: Any, dtype: Any = torch.float32) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_one_file(llama2: ModuleType, tmp_path: Path, dtype: Any) -> None:
-    found = read_folder(write(tmp_path, [tensors(dtype)]), DECODE[llama2])
+    found = read_folder(write(tmp_path, [tensors(dtype)]), ARRAYS[llama2])
     assert found.config == CONFIG
     assert_same(found.weights, dtype)
-    assert found.format == f"PyTorch, {({torch.float32: 'F32', torch.float16: 'F16'}).get(dtype, 'BF16')}"
+    assert found.label == f"PyTorch, {({torch.float32: 'F32', torch.float16: 'F16'}).get(dtype, 'BF16')}"
     assert found.notes == ("params.json does not say the context: 4096 tokens are taken",)
 
 
 @pytest.mark.parametrize("newer", [False, True])
 def test_several_files(llama2: ModuleType, tmp_path: Path, newer: bool) -> None:
-    found = read_folder(write(tmp_path, parts(2, newer), vocab_size=10), DECODE[llama2])
+    found = read_folder(write(tmp_path, parts(2, newer), vocab_size=10), ARRAYS[llama2])
     assert_same(found.weights)
-    assert found.format == "PyTorch, F32, 2 files"
+    assert found.label == "PyTorch, F32, 2 files"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +123,7 @@ def test_several_files(llama2: ModuleType, tmp_path: Path, newer: bool) -> None:
     ids=str,
 )
 def test_parameters(tmp_path: Path, params: dict[str, Any], wanted: dict[str, Any]) -> None:
-    found = read_folder(write(tmp_path, [tensors()], **params), DECODE[llama2_ref])
+    found = read_folder(write(tmp_path, [tensors()], **params), ARRAYS[llama2_ref])
     assert found.config == replace(CONFIG, **wanted)
     guessed = ("use_scaled_rope" in params and "rope_scaling_factor" not in params) + ("max_seq_len" not in params)
     assert len(found.notes) == guessed
@@ -246,6 +243,6 @@ def test_without_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     write(tmp_path, [tensors()])
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError) as error:
-        read_folder(tmp_path, DECODE[llama2_ref])
+        read_folder(tmp_path, ARRAYS[llama2_ref])
     rule = "PyTorch must be installed to read .pth files"
     assert str(error.value) == f"{rule}: pip install 'llama2-twins[torch]', or use the model's safetensors"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from functools import partial
 
 import pytest
 
@@ -220,10 +221,12 @@ def test_gguf_files_get_the_package_s_own_algorithm(llama2, tmp_path):
     from llama2_ref.tokenizers.read import from_gguf
     from support.vocabularies import gguf_of_pieces
 
-    file = ModelFile(CONFIG, random_twins(CONFIG, 3).ref, "", lambda: from_gguf(gguf_of_pieces(train_pieces()), 460))
+    file = ModelFile(
+        "", CONFIG, random_twins(CONFIG, 3).ref, "", "", partial(from_gguf, gguf_of_pieces(train_pieces()), 460)
+    )
     tokenizer = read_tokenizer(file, None, llama2.Tokenizer)
     assert type(tokenizer) is llama2.Tokenizer
-    assert tokenizer.encode("a wave") == file.tokenizer().encode("a wave")
+    assert tokenizer.encode("a wave") == file.tokenizer(llama2_ref.Tokenizer).encode("a wave")
     assert (tokenizer.stop, tokenizer.vocab_size) == ({2}, 460)
 
 

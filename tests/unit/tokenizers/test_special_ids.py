@@ -227,7 +227,7 @@ def test_ids_are_converted(tmp_path: Path, llama2: ModuleType, ids: tuple[int | 
     importorskip("gguf")
     known = {name: token for name, token in zip(IDS, ids, strict=True) if token is not None}
     path = write_gguf(tmp_path / "a.gguf", **dict(zip(IDS, ids, strict=True)))
-    convert_by(llama2)(path, tmp_path / "b.gguf", kind="q8_0")
+    convert_by(llama2)(path, tmp_path / "b.gguf", dtype="q8_0")
     metadata = read_container(tmp_path / "b.gguf").metadata
     assert {name: metadata[f"tokenizer.ggml.{name}"] for name in known} == known
     tokenizers = [llama2.load(each).tokenizer for each in (path, tmp_path / "b.gguf")]
@@ -244,7 +244,7 @@ def test_ids_are_converted(tmp_path: Path, llama2: ModuleType, ids: tuple[int | 
 
 
 def convert_by(llama2: ModuleType) -> Callable[..., Any]:
-    from llama2_fast.matrices.convert import convert as fast_convert
+    from llama2_fast.matrices.files import convert as fast_convert
 
     return convert if llama2 is llama2_ref else fast_convert
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from llama2_ref.config import Config
 from llama2_ref.errors import NumericsError
-from llama2_ref.formats.llama2c_header import Header
 from llama2_ref.quantize import LAYERED, check_quantizable, map_matrices
 from llama2_ref.transformer import Taps, check_batch, check_tokens, with_cause
+from llama2_ref.weights import TENSORS
 
 from ...weights import Weights
 from ..numpy_engine import CHUNK, first_not_finite
@@ -115,13 +115,13 @@ def _packed(config: Config, weights: Weights, kind: str | None) -> list[Packed]:
     if kind:
         check_quantizable(weights, kind)
     packed = map_matrices(weights, lambda matrix: pack(matrix, kind))
-    shapes = Header(1, config, shared_classifier=False).shapes()
+    shapes = {spec.name: spec.shape(config) for spec in TENSORS}
     matrices = [("token_embedding_table", packed.token_embedding_table)]
     matrices += [(name, getattr(packed, name)[layer]) for layer in range(config.n_layers) for name in LAYERED]
     matrices.append(("wcls", packed.wcls))
     for name, matrix in matrices:
-        if matrix.shape != shapes[name][1:]:
-            raise ValueError(f"{name} must be {shapes[name][1]} x {shapes[name][2]} (got {matrix.shape})")
+        if matrix.shape != shapes[name]:
+            raise ValueError(f"{name} must be {shapes[name][0]} x {shapes[name][1]} (got {matrix.shape})")
     return [matrix for _, matrix in matrices]
 
 

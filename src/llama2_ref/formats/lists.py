@@ -1,0 +1,155 @@
+"""The seam of `arrays` by plain lists, arrays and memory views of the standard library: for the reference."""
+
+import struct
+from array import array
+from collections.abc import Iterator
+from itertools import chain
+from math import isfinite
+from typing import Any
+
+from ..errors import CheckpointError
+from ..quantize import dequantize_int8, float_rows, quantize_int8
+from ..weights import Expanding, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Matrix
+from .arrays import LARGEST, some_rows, too_large
+from .dtypes import BLOCKS
+from .safetensors import TensorInfo
+
+ROWS = 256  # that are in one part
+
+
+class Lists:
+    """Everything that `arrays.Arrays` asks for."""
+
+    cache_dtype = "F64"
+
+    def matrix_from_bytes(self, dtype: str, data: memoryview, rows: int, cols: int) -> Any:
+        """A Matrix over the bytes, or integers and scales that are unpacked from their blocks."""
+        if dtype == "F32":
+            return Matrix(data.cast("f"), rows, cols)
+        if dtype in ("F16", "BF16"):
+            return Matrix(Expanding(data, dtype), rows, cols)
+        numbers, size = BLOCKS[dtype]
+        groups = cols // numbers
+        blocks = [data[start : start + size] for start in range(0, len(data), size)]
+        scale = Matrix(_halves(blocks, 0), rows, groups)
+        if dtype == "Q8_0":
+            return Int8Matrix(Matrix(memoryview(b"".join(block[2:] for block in blocks)).cast("b"), rows, cols), scale)
+        if dtype == "Q4_0":
+            return Int4Matrix(Matrix(_nibbles(blocks, 2, 8), rows, cols), scale)
+        offset = Matrix(_halves(blocks, 2), rows, groups)
+        return Int4OffsetMatrix(Matrix(_nibbles(blocks, 4, 0), rows, cols), scale, offset)
+
+    def matrix_from_groups(self, q: memoryview, scale: memoryview, cols: int, group_size: int) -> Any:
+        """An Int8Matrix over the bytes, or a Matrix of float32 numbers."""
+        numbers, scales, rows = q.cast("b"), scale.cast("f"), len(q) // cols
+        if cols % group_size:
+            return Matrix(array("f", dequantize_int8(numbers, scales)), rows, cols)
+        return Int8Matrix(Matrix(numbers, rows, cols), Matrix(scales, rows, cols // group_size))
+
+    def float_parts(self, matrix: Any) -> Iterator[list[Any]]:
+        """Lists of some rows."""
+        part = []
+        for row in float_rows(matrix):
+            part.append(row)
+            if len(part) == ROWS:
+                yield part
+                part = []
+        if part:
+            yield part
+
+    def matrix_to_bytes(self, matrix: Any, dtype: str) -> Iterator[bytes]:
+        """The bytes of a row after the other."""
+        for row in float_rows(matrix):
+            bits = _float32(row)
+            if dtype == "F32":
+                yield bits
+            elif dtype == "F16":
+                yield _float16s(memoryview(bits).cast("f"))
+            else:
+                yield _bfloat16s(memoryview(bits).cast("I"))
+
+    def matrix_to_groups(self, matrix: Any, group_size: int) -> Iterator[bytes]:
+        """The bytes of a row of integers after the other, then the scales."""
+        if isinstance(matrix, Int8Matrix) and matrix.group_size == group_size:
+            yield from (array("b", row).tobytes() for row in matrix.q)
+            yield from (_float32(row) for row in matrix.scale)
+            return
+        scales = array("f")
+        for row in float_rows(matrix):
+            q, scale = quantize_int8(row, group_size)
+            scales.extend(scale)
+            yield array("b", q).tobytes()
+        yield scales.tobytes()
+
+    def fingerprint_bytes(self, matrix: Any, quantization: str | None) -> Iterator[bytes]:
+        """The kind's name, then rows of each part. The reference quantizes before there is a transformer."""
+        assert quantization is None
+        yield kind_name(matrix)
+        parts = [("f", matrix)]
+        if isinstance(matrix, IntegerMatrix):
+            parts = [("b", matrix.q), ("f", matrix.scale)]
+        if isinstance(matrix, Int4OffsetMatrix):
+            parts.append(("f", matrix.offset))
+        for code, part in parts:
+            for row in some_rows(len(part)):
+                yield array(code, part[row]).tobytes()
+
+    def cache_bytes(self, layers: Any, count: int) -> Iterator[bytes]:
+        """float64 numbers: those that the reference computes with."""
+        for layer in layers:
+            yield array("d", chain.from_iterable(layer[:count])).tobytes()
+
+    def fill_cache(self, cache: Any, keys: TensorInfo, values: TensorInfo) -> None:
+        """Lists of floats."""
+        for tensor, layers in ((keys, cache.keys), (values, cache.values)):
+            numbers = tensor.data.cast("f") if tensor.dtype == "F32" else tensor.data.cast("d")
+            if not all(map(isfinite, numbers)):
+                raise CheckpointError("keys and values of a session must be finite (these are not)")
+            count, width = tensor.shape[1:]
+            for layer, rows in enumerate(layers):
+                starts = range(layer * count * width, (layer + 1) * count * width, width)
+                rows[:] = [list(numbers[start : start + width]) for start in starts]
+
+
+LISTS = Lists()
+
+
+def kind_name(matrix: Any) -> bytes:
+    """What a fingerprint calls a kind of matrix. Floats of any width are one kind: they are exact in float32."""
+    return type(matrix).__name__.encode() if isinstance(matrix, IntegerMatrix) else b"float"
+
+
+def _halves(blocks: list[memoryview], at: int) -> "array[float]":
+    """The float16 number at a place of each block."""
+    return array("f", (struct.unpack_from("<e", block, at)[0] for block in blocks))
+
+
+def _nibbles(blocks: list[memoryview], at: int, minus: int) -> "array[int]":
+    """The integers of each block, less by a number: lower halves of the bytes first, then the upper ones."""
+    lower = bytes((byte & 15) - minus & 255 for byte in range(256))
+    upper = bytes((byte >> 4) - minus & 255 for byte in range(256))
+    packed = (bytes(block[at:]) for block in blocks)
+    return array("b", b"".join(part.translate(half) for part in packed for half in (lower, upper)))
+
+
+def _float32(row: Any) -> bytes:
+    """A row as float32 numbers. Those of a file stay as they are: through Python's floats some NaN become others."""
+    return bytes(row) if isinstance(row, memoryview) and row.format == "f" else array("f", row).tobytes()
+
+
+def _float16s(row: "memoryview[float]") -> bytes:
+    try:
+        return struct.pack(f"<{len(row)}e", *row)
+    except OverflowError:
+        raise too_large("F16", next(x for x in row if isfinite(x) and abs(x) >= LARGEST["F16"])) from None
+
+
+def _bfloat16s(row: memoryview) -> bytes:
+    """The upper halves of float32 numbers, rounded to the nearest, ties to even; NaN stays NaN."""
+    out = array("H")
+    for bits in row:
+        magnitude = bits & 0x7FFFFFFF
+        if 0x7F7F8000 <= magnitude < 0x7F800000:
+            raise too_large("BF16", struct.unpack("<f", struct.pack("<I", bits))[0])
+        out.append(bits >> 16 | 0x40 if magnitude > 0x7F800000 else bits + 0x7FFF + (bits >> 16 & 1) >> 16)
+    return out.tobytes()
