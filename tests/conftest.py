@@ -16,7 +16,7 @@ import pytest
 import llama2_fast
 import llama2_ref
 
-pytest_plugins = ["fuzz.plugin"]
+pytest_plugins = ["llama2_fast.conformance.plugin"]
 
 PACKAGES = {"llama2_ref": llama2_ref, "llama2_fast": llama2_fast}
 
@@ -31,6 +31,11 @@ PROFILES: dict[str, dict[str, Any]] = {
     "nightly": {"max_examples": int(os.environ.get("LLAMA2_FUZZ_EXAMPLES", "500")), "print_blob": True},
     "regress": {"phases": [hypothesis.Phase.explicit, hypothesis.Phase.reuse]},
 }
+
+
+def pytest_conformance_folder() -> Path:
+    """Where the tests of implementations are: see `Hooks` of llama2_fast.conformance.plugin."""
+    return Path(__file__).parent / "fuzz"
 
 
 def pytest_configure(config: pytest.Config) -> None:

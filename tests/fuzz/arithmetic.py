@@ -1,6 +1,7 @@
 """Honest float32 arithmetics: the reference's loops on numbers that sum in any order, fuse, divide by reciprocals.
 
 Every one of them is a correct implementation, as far as the bounds are concerned, so that none may ever break one.
+`implementations` has them all for a kernel, with numpy's and some other forms.
 """
 
 import contextlib
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+import llama2_fast
+from llama2_fast.conformance.adversarial import KERNELS, f32
 from llama2_ref import kernels
 from llama2_ref.bounded import EXP_ABS, U, replacing
 
@@ -185,3 +188,51 @@ def _lift(x: Any, how: Arithmetic) -> Any:
     if isinstance(x, list):
         return [_lift(item, how) for item in x]
     return Single([round32(x)], how) if isinstance(x, float) else x
+
+
+def implementations(name: str, wide: bool = False) -> dict[str, Callable[[tuple[Any, ...]], np.ndarray]]:
+    """Correct implementations of a kernel; `wide`, of rmsnorm: those that sum in float64."""
+    found: dict[str, Callable[[tuple[Any, ...]], np.ndarray]] = {
+        "numpy": lambda args: _first_row(getattr(llama2_fast.kernels, name)(*args))
+    }
+    if name == "rmsnorm" and wide:
+        return found | {form: lambda args, form=form: _rmsnorm_in(form, *args) for form in FORMS}
+    if name == "rope_table":  # angles are float64, and cosines and sines rounded once, in all of them
+        return found | {"math": lambda args: f32(np.concatenate(kernels.rope_table(*args)))}
+
+    if name in ("silu", "swiglu"):
+        found["1 / (1 + exp(-x))"] = lambda args: _plain_silu(*args)
+
+    def of(how: Arithmetic) -> Callable[[tuple[Any, ...]], np.ndarray]:
+        return lambda args: run(name, args, how)
+
+    hows = ARITHMETICS if KERNELS[name].sums else {"sequential": ARITHMETICS["sequential"]}
+    return found | {label: of(how) for label, how in hows.items()}
+
+
+def _first_row(result: Any) -> np.ndarray:
+    return np.concatenate(result) if isinstance(result, tuple) else np.asarray(result)
+
+
+def _plain_silu(x: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
+    """By exp(-x), which overflows below -88.7, where the result then is 0."""
+    with np.errstate(all="ignore"):
+        silu = x * (np.float32(1) / (np.float32(1) + np.exp(-x)))
+    return silu if up is None else silu * up
+
+
+FORMS = ("w (x r)", "(w x) r", "w (x / s)", "w (x fl(1/s))")
+
+
+def _rmsnorm_in(form: str, x: np.ndarray, w: np.ndarray, eps: float) -> np.ndarray:
+    """r, or s = 1/r, is made in float64 of an eps in float32, and rounded; products are float32."""
+    square = np.mean(np.square(x, dtype=np.float64)) + float(np.float32(eps))
+    r, s = np.float32(square**-0.5), np.sqrt(np.float32(square))
+    with np.errstate(all="ignore"):
+        products = {
+            "w (x r)": lambda: w * (x * r),
+            "(w x) r": lambda: (w * x) * r,
+            "w (x / s)": lambda: w * (x / s),
+            "w (x fl(1/s))": lambda: w * (x * (np.float32(1) / s)),
+        }
+        return products[form]()

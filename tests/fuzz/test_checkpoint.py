@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz import reproduce
 from fuzz.mutators import mutate_checkpoint
 from fuzz.readers import checkpoint_of, checkpoint_seeds, judge_checkpoint
-from fuzz.strategies import configs, models
+from llama2_fast.conformance import reproduce
+from llama2_fast.conformance.strategies import configs, models
 from llama2_ref.formats.llama2c_header import HEADER_BYTES, Header, default_group_size
 from support.models import random_twins
 

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import llama2_ref
-from fuzz.implementation import load
-from fuzz.judge import assert_close, assert_within
-from fuzz.strategies import grids, heads, lengths, numbers, seeds
 from llama2_fast.conformance.closed import ClosedKernels
+from llama2_fast.conformance.implementation import load
+from llama2_fast.conformance.judge import assert_close, assert_within
+from llama2_fast.conformance.strategies import grids, heads, lengths, numbers, seeds
 from llama2_fast.kernels import rope_table as fast_rope_table
 from llama2_ref.bounded import BoundedKernels, U
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz.judge import assert_close, assert_within
-from fuzz.strategies import numbers, seeds
+from llama2_fast.conformance.judge import assert_close, assert_within
+from llama2_fast.conformance.strategies import numbers, seeds
 from llama2_fast.quantize import LARGEST_FLOAT32_GROUP, quantize_matrix
 from llama2_ref.bounded import BoundedKernels, U
 from support.models import random_twins, ties

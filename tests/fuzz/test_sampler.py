@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz import reproduce
-from fuzz.strategies import lengths, numbers, seeds
-from fuzz.topp import topp_accept
 from llama2_fast import sampler as fast
+from llama2_fast.conformance import reproduce
+from llama2_fast.conformance.strategies import lengths, numbers, seeds
+from llama2_fast.conformance.topp import topp_accept
 from llama2_ref import sampler as ref
 from llama2_ref.bounded import Bounded, BoundedKernels, U
 

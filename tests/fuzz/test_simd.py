@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz import reproduce
-from fuzz.judge import assert_taps_within
-from fuzz.strategies import models, prompts
+from llama2_fast.conformance import reproduce
 from llama2_fast.conformance.closed import ClosedKernels
+from llama2_fast.conformance.judge import assert_taps_within
+from llama2_fast.conformance.strategies import models, prompts
 from llama2_fast.weights import BFloat16Matrix
 from llama2_ref.quantize import map_matrices
 from support.models import random_file_twins, random_twins, ties

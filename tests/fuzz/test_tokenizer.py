@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz import reproduce
 from fuzz.mutators import mutate_tokenizer
 from fuzz.readers import judge_tokenizer, tokenizer_seeds
-from fuzz.strategies import encodings, special_tokens_of, vocabularies
+from llama2_fast.conformance import reproduce
+from llama2_fast.conformance.strategies import encodings, special_tokens_of, vocabularies
 from support.models import vocabulary, write_tokenizer
 
 # What a failure is told by.

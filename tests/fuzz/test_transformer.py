@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz import reproduce
-from fuzz.implementation import SAMPLING
-from fuzz.judge import assert_close, assert_taps_within
-from fuzz.strategies import file_configs, models, prompts, seeds
+from llama2_fast.conformance import reproduce
 from llama2_fast.conformance.closed import ClosedKernels
+from llama2_fast.conformance.implementation import SAMPLING
+from llama2_fast.conformance.judge import assert_close, assert_taps_within
+from llama2_fast.conformance.strategies import file_configs, models, prompts, seeds
 from llama2_ref.bounded import SLACK, BoundedKernels
 from llama2_ref.formats.dtypes import DTYPES
-from support.models import Twins, as_views, random_file_twins, random_twins
+from support.models import Twins, as_views, random_file_twins, random_twins, transformers
 
 Config = llama2_ref.Config
 
@@ -49,7 +49,7 @@ def forward_in_parts(transformer, tokens, sizes):
 def test_every_buffer_keeps_its_bound(backend, run):
     twins, tokens, parts = run
     reproduce.told = lambda: reproduce.model(twins, cut(tokens, parts), backend=backend)
-    taps, logits = forward_in_parts(twins.transformers(backend)[1], tokens, parts)
+    taps, logits = forward_in_parts(transformers(twins, backend)[1], tokens, parts)
     assert np.array_equal(logits, taps[twins.config.n_layers, "logits"])
     assert_taps_within(twins.config, twins.ref, tokens, taps)
 
@@ -104,7 +104,7 @@ def test_every_buffer_of_another_program_s_model_keeps_its_bound(backend, kind, 
 def test_a_tiny_model_keeps_its_bound_from_end_to_end(backend, twins, data):
     """Without taps: nothing is taken from the other side, so that even the wiring of the taps is not trusted."""
     tokens = data.draw(prompts(twins.config), label="tokens")
-    ref, fast = llama2_ref.Transformer(twins.config, twins.ref, BoundedKernels()), twins.transformers(backend)[1]
+    ref, fast = llama2_ref.Transformer(twins.config, twins.ref, BoundedKernels()), transformers(twins, backend)[1]
     expected = ref.forward(tokens, ref.new_cache())
     got = fast.forward(tokens, fast.new_cache())
     assert_close(got, np.array([x.value for x in expected]), np.array([x.error for x in expected]), "logits")
@@ -114,7 +114,7 @@ def test_a_tiny_model_keeps_its_bound_from_end_to_end(backend, twins, data):
 def test_only_the_last_logits_are_made_unless_every_one_is_asked_for(backend, twins, data):
     tokens = data.draw(prompts(twins.config), label="tokens")
     top = twins.config.n_layers
-    for package, transformer in zip((llama2_ref, llama2_fast), twins.transformers(backend), strict=True):
+    for package, transformer in zip((llama2_ref, llama2_fast), transformers(twins, backend), strict=True):
         taps = package.Taps()
         last = transformer.forward(tokens, transformer.new_cache(), taps=taps)
         assert len(taps[top, "logits"]) == len(taps[top, "final_norm"]) == 1
@@ -139,7 +139,7 @@ def test_every_buffer_keeps_its_bound_at_real_sizes(backend, name):
     twins = random_twins(config, seed=7, shared=shared)
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, config.vocab_size, count).tolist()
-    taps, _ = forward_in_parts(twins.transformers(backend)[1], tokens, [count])
+    taps, _ = forward_in_parts(transformers(twins, backend)[1], tokens, [count])
     assert_taps_within(config, twins.fast, tokens, taps, ClosedKernels())
 
 

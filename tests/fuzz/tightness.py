@@ -22,7 +22,8 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 
 import numpy as np
 
-from fuzz.adversarial import KERNELS, Inputs, implementations
+from fuzz.arithmetic import implementations
+from llama2_fast.conformance.adversarial import KERNELS, Inputs
 from llama2_fast.conformance.closed import Ball, ClosedKernels
 from llama2_fast.conformance.compare import Comparison, compare
 from llama2_ref import CheckpointError

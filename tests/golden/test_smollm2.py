@@ -18,8 +18,8 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from fuzz.judge import assert_taps_within
 from llama2_fast.conformance.closed import Ball, ClosedKernels, gamma
+from llama2_fast.conformance.judge import assert_taps_within
 from llama2_fast.tools.checks import check_bounds
 from llama2_ref import Config
 from llama2_ref.bounded import U

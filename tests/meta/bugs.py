@@ -24,6 +24,8 @@ OTHERS, TEMPLATE = "unit/tokenizers/test_read.py::", "unit/generation/test_chat_
 FOREIGN = "unit/generation/test_foreign_text.py::"
 
 VERIFY = "unit/tools/test_verify.py::"
+SUITE, REPRODUCE = "meta/test_conformance.py::", "meta/test_reproduce.py::"
+STRATEGIES, BOUNDS = "meta/test_strategies.py::", "meta/test_bounds.py::"
 
 EXACT_RMSNORM = KERNELS + "test_rmsnorm_sums_in_float64"
 MANY_QUERIES = KERNELS + "test_attention_of_many_queries_is_causal"
@@ -538,6 +540,71 @@ JUDGES = [
          {"return got if isinstance(value, Ball) else got.tolist()": "return value"}),
         ("a buffer too many is not noticed", JUDGE + "test_a_buffer_that_is_missing_or_too_many_is_told",
          {"if lengths != {key: len(rows) for key, rows in recorded.items()}:": "if not lengths:"}),
+    ),
+    *of(
+        "llama2_fast/conformance/judge.py",
+        ("what breaks its bound passes", JUDGE + "test_the_message_names_the_worst_place_and_its_ratio",
+         {"if not comparison.within:": "if False:"}),
+        ("an error stands for all numbers", JUDGE + "test_close_needs_an_error_for_every_number",
+         {"if value.shape != error.shape:": "if value.size < error.size:"}),
+        ("a missing buffer is no failure", JUDGE + "test_a_buffer_that_is_missing_or_too_many_is_told",
+         {"(KeyError, IndexError, ValueError) as error": "KeyError as error"}),
+    ),
+    *of(
+        "llama2_fast/conformance/topp.py",
+        ("tokens behind the nucleus may be drawn",
+         JUDGE + "test_every_token_of_some_order_of_summation_is_accepted_and_no_other_one",
+         {"accepted: Array = accept & inside": "accepted: Array = accept"}),
+        ("ties are broken on a grid", JUDGE + "test_on_a_grid_one_token_is_accepted_and_its_equals",
+         {"(low <= r[0]) & (r[0] < high)": "(low <= r[0]) & (r[0] <= high)"}),
+        ("errors of probabilities are forgotten", JUDGE + "test_errors_of_probabilities_widen_what_is_accepted",
+         {"dp = np.broadcast_to(np.asarray(dp, np.float64), p.shape)": "dp = np.zeros_like(p)"}),
+    ),
+    *of(
+        "llama2_fast/conformance/random_models.py",
+        ("neighbours do not cancel", STRATEGIES + "test_weights_look_like_their_kind",
+         {"w[:, 1::2] = -w": "w[:, 1::2] = w"}),
+        ("the classifier is always the embedding table",
+         STRATEGIES + "test_models_share_their_classifier_or_not_and_are_the_same_for_both_packages",
+         {'fields["token_embedding_table"] if shared else': 'fields["token_embedding_table"] if True else'}),
+    ),
+    *of(
+        "llama2_fast/conformance/strategies.py",
+        ("sums do not overflow", STRATEGIES + "test_every_kind_of_numbers_comes_up",
+         {', "largest": 2.0**125': ""}),
+        ("no head is shared", STRATEGIES + "test_heads_are_alone_grouped_and_shared_by_all",
+         {"return n_kv_heads * group, n_kv_heads, 2 * half": "return n_kv_heads, n_kv_heads, 2 * half"}),
+        ("prompts do not fill the context", STRATEGIES + "test_prompts_fit_the_context_and_fill_it",
+         {"least, most = 1, config.seq_len": "least, most = 1, config.seq_len - 1"}),
+    ),
+    *of(
+        "llama2_fast/conformance/adversarial.py",
+        ("terms are not lost", BOUNDS + "test_no_bound_is_broken_and_half_of_it_would_be[matmul-Bounded]",
+         {"HALF = 2.0**-24": "HALF = 2.0**-20"}),
+    ),
+    *of(
+        "llama2_fast/conformance/implementation.py",
+        ("arguments may be changed", SUITE + "test_arguments_must_be_left_alone",
+         {"before = [np.copy(arg) for arg in args]": "before = args"}),
+        ("what a kernel refuses is not counted", SUITE + "test_what_a_kernel_refuses_is_not_tested_and_is_told",
+         {"Refusal(reason)).count += 1": "Refusal(reason)).count += 0"}),
+    ),
+    *of(
+        "llama2_fast/conformance/reproduce.py",
+        ("numbers are shown by their shortest names", REPRODUCE + "test_literals_are_exact",
+         {"np.array({value.reshape(-1).tolist()}": "np.array({value.reshape(-1).round(6).tolist()}"}),
+        ("parts of a prompt go in as one", REPRODUCE + "test_bits",
+         {"cache.length + size], cache": "cache.length + len(tokens)], cache"}),
+    ),
+    *of(
+        "llama2_fast/conformance/plugin.py",
+        ("a known deviation is a failure", SUITE + "test_a_known_deviation_is_expected_to_fail",
+         {"if _matches(deviation, item):": "if False:"}),
+        ("the script is that of the last example", SUITE + "test_the_script_shows_the_example_that_is_told",
+         {"error.shown = reproduce.told, tuple(failed)": "error.shown_ = reproduce.told, tuple(failed)"}),
+        ("tests of this project alone are run for kernels of others",
+         SUITE + "test_what_is_there_is_tested_and_the_rest_is_told",
+         {"if config.stash[FOREIGN]:\n        _keep(": "if False:\n        _keep("}),
     ),
 ]  # fmt: skip
 

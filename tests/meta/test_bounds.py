@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz.adversarial import KERNELS, implementations
-from fuzz.arithmetic import ARITHMETICS, Single, round32, run
-from fuzz.judge import assert_within
-from fuzz.strategies import seeds
+from fuzz.arithmetic import ARITHMETICS, Single, implementations, round32, run
 from fuzz.tightness import DERIVATIONS, BrokenBoundError, Row, Trial, as_ball, main, mutated
 from llama2_fast.conformance import closed as closed_module
+from llama2_fast.conformance.adversarial import KERNELS
 from llama2_fast.conformance.closed import Ball, ClosedKernels
 from llama2_fast.conformance.compare import compare
+from llama2_fast.conformance.judge import assert_within
+from llama2_fast.conformance.strategies import seeds
 from llama2_ref import bounded as bounded_module
 from llama2_ref import kernels as ref
 from llama2_ref.bounded import (

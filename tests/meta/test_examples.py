@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fuzz.judge import assert_within
+from llama2_fast.conformance.judge import assert_within
 from llama2_ref.bounded import BoundedKernels
 
 ROOT = Path(__file__).parents[2]

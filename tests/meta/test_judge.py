@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz import judge
 from fuzz.arithmetic import round32
-from fuzz.judge import assert_close, assert_taps_within, assert_within
-from fuzz.strategies import seeds
-from fuzz.topp import topp_accept
+from llama2_fast.conformance import judge
 from llama2_fast.conformance.closed import Ball, ClosedKernels
 from llama2_fast.conformance.compare import compare
+from llama2_fast.conformance.judge import assert_close, assert_taps_within, assert_within
+from llama2_fast.conformance.strategies import seeds
 from llama2_fast.conformance.taps import compare_taps
+from llama2_fast.conformance.topp import topp_accept
 from llama2_ref.bounded import ETA, SLACK, Bounded, BoundedKernels
 from llama2_ref.quantize import quantize_weights
 from support.models import random_twins

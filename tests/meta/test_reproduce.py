@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import llama2_ref
-from fuzz import reproduce, test_checkpoint, test_sampler, test_tokenizer
+from fuzz import test_checkpoint, test_sampler, test_tokenizer
+from llama2_fast.conformance import reproduce
 from support.models import random_twins, vocabulary
 
 ROOT = Path(__file__).parents[2]

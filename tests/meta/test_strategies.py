@@ -8,8 +8,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import llama2_ref
-from fuzz import strategies
-from fuzz.strategies import (
+from fuzz.test_kernels import attentions
+from fuzz.test_quantize import groups, integers, near_ties, products
+from fuzz.test_sampler import coins, distributions, grid_distributions, topps
+from fuzz.test_transformer import runs
+from llama2_fast.conformance import strategies
+from llama2_fast.conformance.random_models import KINDS, random_matrix
+from llama2_fast.conformance.strategies import (
     configs,
     encodings,
     file_configs,
@@ -22,11 +27,6 @@ from fuzz.strategies import (
     special_tokens_of,
     vocabularies,
 )
-from fuzz.test_kernels import attentions
-from fuzz.test_quantize import groups, integers, near_ties, products
-from fuzz.test_sampler import coins, distributions, grid_distributions, topps
-from fuzz.test_transformer import runs
-from support.models import KINDS, random_matrix
 
 # Examples: three times as many as a test has by default. hypothesis also draws constants of the modules that are
 # imported, so that others come each time that one changes: what is rare must be looked for among more.

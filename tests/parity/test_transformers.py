@@ -19,7 +19,7 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from fuzz.judge import assert_taps_within, assert_within
+from llama2_fast.conformance.judge import assert_taps_within, assert_within
 from llama2_ref import Config
 from llama2_ref.bounded import TABLE_REL, Bounded, BoundedKernels, U
 from llama2_ref.config import RopeScaling

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 import llama2_ref
-from fuzz.strategies import configs
+from llama2_fast.conformance.strategies import configs
 
 SIZES = {"dim": 64, "hidden_dim": 172, "n_layers": 5, "n_heads": 8, "n_kv_heads": 4, "vocab_size": 512, "seq_len": 512}
 

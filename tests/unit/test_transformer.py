@@ -12,8 +12,8 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from fuzz.judge import assert_close, assert_taps_within
 from llama2_fast.conformance.closed import ClosedKernels
+from llama2_fast.conformance.judge import assert_close, assert_taps_within
 from support.models import random_twins, write_model
 
 CONFIG = llama2_ref.Config(24, 40, 2, 6, 3, 50, 16)

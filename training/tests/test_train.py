@@ -20,7 +20,7 @@ import llama2_fast
 import llama2_ref
 import tokenizer as tokens
 import train
-from fuzz.judge import assert_close, assert_taps_within
+from llama2_fast.conformance.judge import assert_close, assert_taps_within
 from llama2_ref import bounded
 from stories import story
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from fuzz.judge import assert_taps_within
 from llama2_fast.conformance.closed import ClosedKernels
+from llama2_fast.conformance.judge import assert_taps_within
 from support.models import random_file_twins, random_twins
 
 Config = llama2_ref.Config

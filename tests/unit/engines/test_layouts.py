@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import llama2_fast
-from fuzz.judge import assert_taps_within
 from llama2_fast.conformance.closed import ClosedKernels
+from llama2_fast.conformance.judge import assert_taps_within
 from llama2_fast.weights import BFloat16Matrix, Blocks, IntegerMatrix
 from llama2_ref.quantize import map_matrices
 from support.models import random_file_twins, random_twins

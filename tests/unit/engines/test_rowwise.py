@@ -5,8 +5,8 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from fuzz.judge import assert_taps_within
 from llama2_fast.conformance.closed import ClosedKernels
+from llama2_fast.conformance.judge import assert_taps_within
 from llama2_fast.engines.rowwise import Rowwise
 from support.models import random_file_twins
 

@@ -18,7 +18,7 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from fuzz.judge import assert_taps_within
+from llama2_fast.conformance.judge import assert_taps_within
 from llama2_ref.quantize import map_matrices
 from support.models import random_file_twins, random_twins, write_model
 from support.ready_code import READY, put_code

@@ -11,7 +11,7 @@ import pytest
 import llama2_fast
 import llama2_ref
 from llama2_ref.tokenizer import SpecialTokens
-from support.models import random_twins, vocabulary
+from support.models import random_twins, transformers, vocabulary
 from support.scripted import NEXT, ScriptedTransformer
 from support.templates import CHATML
 
@@ -38,7 +38,7 @@ def model(request: pytest.FixtureRequest, engine: str) -> Any:
 
 def planned(engine: str, template: bool = False) -> Any:
     twins, package = random_twins(CONFIG, 1), package_of(engine)
-    inner = twins.transformers(ENGINES[engine])[package is llama2_fast]
+    inner = transformers(twins, ENGINES[engine])[package is llama2_fast]
     transformer = ScriptedTransformer(inner, {}, A)
     if not template:
         return package.Model(package.Tokenizer(*vocabulary(300)), transformer, package.Sampler)

@@ -1,13 +1,14 @@
-"""Assertions on results and their bounds, and what is told about how close they came."""
+"""Assertions on results and their bounds, and who is told how close they came."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llama2_fast.conformance.closed import Ball
-from llama2_fast.conformance.compare import Comparison, compare
-from llama2_fast.conformance.taps import compare_taps
+from .closed import Ball
+from .compare import Comparison, compare
+from .taps import compare_taps
 
 listeners: list[Callable[[str, Comparison], None]] = []  # are told of every comparison, and what was compared
 
@@ -25,9 +26,10 @@ def assert_within(got: Any, expected: Any, what: str = "") -> None:
     _judge(what, comparison)
 
 
-def assert_close(got: Any, value: np.ndarray, error: np.ndarray, what: str = "") -> None:
+def assert_close(got: Any, value: NDArray[np.float64], error: NDArray[np.float64], what: str = "") -> None:
     """Assert |got - value| <= error everywhere, as assert_within does."""
-    assert value.shape == error.shape
+    if value.shape != error.shape:
+        raise AssertionError(f"there must be an error for each value (got shapes {value.shape} and {error.shape})")
     assert_within(got, Ball(value, error), what)
 
 
@@ -48,4 +50,5 @@ def assert_taps_within(
 def _judge(what: str, comparison: Comparison, where: str = "") -> None:
     for listener in listeners:
         listener(what, comparison)
-    assert comparison.within, f"{where or what}{comparison}"
+    if not comparison.within:  # no assert statement: python -O leaves those out
+        raise AssertionError(f"{where or what}{comparison}")

@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llama2_ref.bounded import SLACK, U
 
-Array = np.ndarray
+Array = NDArray[Any]
 
 
 def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> Array:
@@ -34,12 +35,15 @@ def topp_accept(p: Array, topp: float, coin: float, dp: Array | float = 0.0) -> 
         accept = (r[1] * (1 + U) >= low * (1 - g[-1]) - tiny) & (r[0] * (1 - U) <= high * (1 + g[-1]) + tiny)
     if not nucleus and coin >= (np.sum(p) - np.sum(dp)) * (1 - g[-1]):
         accept[-1] = True  # the token that is left when rounding leaves the sum below the coin
-    return accept & inside
+    accepted: Array = accept & inside
+    return accepted
 
 
 def _nucleus_range(p: Array, dp: Array, g: Array, tiny: float, topp: float, coin: float) -> Any:
-    """The range of coin times the kept sum; for each token the mass surely, and possibly with itself, before it; and
-    whether it may be kept: no more tokens surely come before it than before the last that may be.
+    """What the errors leave open: the range of coin times the kept sum, and three numbers for each token.
+
+    These are the mass that surely comes before it, the mass that possibly does with its own, and whether it may be
+    kept: no more tokens surely come before it than before the last that may be.
     """
     n = len(p)
     c, d = np.cumsum(np.sort(p)[::-1]), np.cumsum(np.sort(dp)[::-1])

@@ -3,22 +3,31 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 import llama2_ref
-from support.models import KINDS, Twins, random_twins, vocabulary
+from llama2_ref.errors import MissingExtraError
+
+from .random_models import KINDS, Twins, random_twins, vocabulary
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.extra import numpy as hnp
+except ImportError:
+    raise MissingExtraError("inputs are drawn by the hypothesis package: pip install 'llama2-twins[dev]'") from None
+
+Array = NDArray[np.float32]
 
 # The shapes that hide bugs have their opposites here: lengths around the widths of SIMD lanes, one number, one head ...
 lengths = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 32, 33, 63, 64, 65, 67]))
 seeds = st.integers(0, 2**32 - 1)
 
-moderate = {"min_value": -(2.0**20), "max_value": 2.0**20}
-anything = {"allow_nan": False, "allow_infinity": False}
+moderate: dict[str, Any] = {"min_value": -(2.0**20), "max_value": 2.0**20}
+anything: dict[str, Any] = {"allow_nan": False, "allow_infinity": False}
 
 
 @st.composite
-def numbers(draw: st.DrawFn, *shape: int, positive: bool = False) -> np.ndarray:
+def numbers(draw: st.DrawFn, *shape: int, positive: bool = False) -> Array:
     """An array of finite float32 numbers: moderate ones, any at all, tiny, nearly cancelling, or from a seed.
 
     Or huge ones, whose squares overflow, and some next to the largest that there is, whose sums do.
@@ -37,7 +46,7 @@ def numbers(draw: st.DrawFn, *shape: int, positive: bool = False) -> np.ndarray:
 
 
 @st.composite
-def grids(draw: st.DrawFn, *shape: int, largest: int) -> np.ndarray:
+def grids(draw: st.DrawFn, *shape: int, largest: int) -> Array:
     """Small whole numbers times one power of two: sums of their products are exact in float32, in any order."""
     x = draw(hnp.arrays(np.float32, shape, elements=st.integers(-largest, largest).map(float)))
     return x * np.float32(2.0 ** draw(st.integers(-20, 20)))
@@ -57,7 +66,7 @@ several_groups = st.sampled_from((66, 74, 96))  # numbers in a row: two groups o
 def configs(draw: st.DrawFn, smallest_vocab: int = 1, longest: int = 12, norms: bool = True) -> llama2_ref.Config:
     """Sizes of a tiny model."""
     n_heads, n_kv_heads, head_size = draw(heads())
-    constants: dict[str, float] = {}
+    constants: dict[str, Any] = {}
     if norms:
         constants["norm_eps"] = draw(st.sampled_from((1e-5, 1e-6, 1e-2)))
         constants["rope_theta"] = draw(st.sampled_from((10000.0, 500000.0, 10.0)))
@@ -93,7 +102,7 @@ def file_configs(draw: st.DrawFn) -> llama2_ref.Config:
 
 
 @st.composite
-def models(draw: st.DrawFn, **limits: Any) -> Twins:
+def models(draw: st.DrawFn, /, **limits: Any) -> Twins:
     """A tiny model for both packages, with shared or separate classifier, and weights of one kind."""
     config = draw(configs(**limits))
     return random_twins(config, draw(seeds), draw(st.sampled_from(KINDS)), shared=draw(st.booleans()))

@@ -1,7 +1,6 @@
-"""What fails, as a script that needs no part of this suite."""
+"""What fails, as a script that needs none of the tests."""
 
 import base64
-import inspect
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from support import models
+from .random_models import Twins
 
 FEW = 64  # numbers that are shown one by one; more are packed
 
@@ -34,20 +33,16 @@ def script(code: str, **values: Any) -> str:
     return "\n\n".join(paragraphs)
 
 
-def model(twins: models.Twins, parts: Sequence[Sequence[int]], kernels: str = "", **knobs: Any) -> str:
+def model(twins: Twins, parts: Sequence[Sequence[int]], kernels: str = "", **knobs: Any) -> str:
     """A script that runs a model on parts of a prompt, and prints every buffer that breaks its bound."""
     knobs = {name: value for name, value in knobs.items() if value is not None}
     words = [*(f"{name}={value!r}" for name, value in knobs.items()), *(["kernels=kernels"] if kernels else [])]
     judged = f"llama2_fast.quantize_weights(weights, {knobs['quantize']!r})" if "quantize" in knobs else "weights"
     return f"""\
-from typing import Any
-
-import numpy as np
-
 import llama2_fast
 import llama2_ref
+from llama2_fast.conformance.random_models import random_twins
 from llama2_fast.conformance.taps import compare_taps
-
 
 {_weights(twins)}
 {kernels}
@@ -66,16 +61,14 @@ def found(layer, name, token, comparison):
 compare_taps(config, {judged}, sum(parts, []), taps, found)"""
 
 
-def bits(twins: models.Twins, tokens: Sequence[int], cuts: Sequence[int], kind: str | None, threads: int) -> str:
+def bits(twins: Twins, tokens: Sequence[int], cuts: Sequence[int], kind: str | None, threads: int) -> str:
     """A script that feeds a prompt whole, and in parts of those sizes, and prints where the logits differ."""
     return f"""\
-from typing import Any
-
 import numpy as np
 
 import llama2_fast
 import llama2_ref
-
+from llama2_fast.conformance.random_models import random_twins
 
 {_weights(twins)}
 tokens, sizes = {list(tokens)}, {list(cuts)}
@@ -87,15 +80,11 @@ for size in sizes:
 print(np.argwhere(np.concatenate(parts) != whole[: cache.length]))"""
 
 
-def _weights(twins: models.Twins) -> str:
+def _weights(twins: Twins) -> str:
     """Lines that make `config` and `weights` anew."""
     return f"""\
-{inspect.getsource(models.random_matrix)}
-
-{inspect.getsource(models.random_fields)}
-
 config = llama2_ref.{twins.config!r}
-weights = llama2_fast.Weights(**random_fields(config, {twins.seed}, {twins.kind!r}, {twins.shared}))"""
+weights = random_twins(config, {twins.seed}, {twins.kind!r}, {twins.shared}).fast"""
 
 
 def kernels_of(module: str, names: Sequence[str]) -> str:

@@ -6,23 +6,27 @@ import functools
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import hypothesis
-import pytest
-from hypothesis import HealthCheck
+from llama2_ref.errors import MissingExtraError
 
-from fuzz import judge, reproduce
-from fuzz.implementation import NAMES, OURS, Implementation, Refusal, load, refused
-from llama2_fast.conformance.compare import Comparison
+from . import judge, reproduce
+from .compare import Comparison
+from .implementation import NAMES, OURS, Implementation, Refusal, load, refused
 
-FOLDER = Path(__file__).parent
-ENOUGH = 100  # examples that are all refused: no more are tried
-DEVIATIONS = FOLDER / "deviations.toml"
+try:
+    import hypothesis
+    import pytest
+    from hypothesis import HealthCheck
+except ImportError as error:
+    raise MissingExtraError(f"the suite needs the {error.name} package: pip install 'llama2-twins[dev]'") from None
+
+MAX_REFUSED = 100  # examples that are all refused: no more are tried
+DEVIATIONS = "deviations.toml"
 FOREIGN = pytest.StashKey[bool]()  # is somebody else's implementation under test?
 IMPLEMENTATIONS = pytest.StashKey[list[Implementation]]()
 KNOWN = pytest.StashKey[list["Deviation"]]()
@@ -49,12 +53,26 @@ tally = Tally()
 failed: list[str] = []  # the last comparison that broke its bound
 
 
+class Hooks:
+    """What the tests tell this plugin, in their conftest.py."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_conformance_folder(self) -> Path | None:
+        """The folder of the tests of implementations, which holds deviations.toml as well."""
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let a conftest.py answer the questions of Hooks."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options that choose what is tested, and what is told of it."""
     group = parser.getgroup("llama2 twins")
     text = "kernels under test: importable modules, separated by commas (default: $LLAMA2_IMPL, else both of ours)"
     group.addoption("--impl", default=os.environ.get("LLAMA2_IMPL", ""), metavar="MODULES", help=text)
-    text = f"known deviations, with a reason each (default: {DEVIATIONS.name} beside the fuzz tests)"
-    group.addoption("--deviations", default=str(DEVIATIONS), metavar="FILE", help=text)
+    text = f"known deviations, with a reason each (default: {DEVIATIONS} beside the fuzz tests)"
+    group.addoption("--deviations", metavar="FILE", help=text)
     text = "run only tests that try examples"
     group.addoption("--only-properties", action="store_true", help=text)
     text = "write what was tried to a file, in JSON"
@@ -62,18 +80,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Load the implementations and the known deviations. Raises pytest.UsageError, in one line."""
     asked = [name.strip() for name in config.getoption("impl").split(",") if name.strip()]
     config.addinivalue_line("markers", "kernel(name): the test is about this kernel of an implementation")
     config.stash[FOREIGN] = bool(asked) and not set(asked) <= set(OURS)
     config.stash[IMPLEMENTATIONS] = [load(name) for name in dict.fromkeys(asked or OURS)]
-    config.stash[KNOWN] = _read_deviations(Path(config.getoption("deviations")))
+    folder = config.hook.pytest_conformance_folder()
+    if folder is None:
+        raise pytest.UsageError("a conftest.py must name the folder of the tests: def pytest_conformance_folder()")
+    config.stash[KNOWN] = _read_deviations(Path(config.getoption("deviations") or folder / DEVIATIONS), folder)
     judge.listeners.append(_listen)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before tests are collected: of what somebody's kernels refuse it is told here how much it was."""
     if session.config.stash[FOREIGN]:
-        profile = hypothesis.settings.default
+        profile = _settings()
         checks = [*profile.suppress_health_check, HealthCheck.filter_too_much, HealthCheck.data_too_large]
         hypothesis.settings.register_profile("refusing", profile, suppress_health_check=checks)
         hypothesis.settings.load_profile("refusing")
@@ -81,18 +103,22 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test of a kernel that an implementation does not have."""
     impl, mark = _impl(item), item.get_closest_marker("kernel")
     if impl is not None and mark is not None and mark.args[0] not in impl.names:
         pytest.skip(f"not tested: {impl.name} has no {mark.args[0]}")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tell what is tested."""
     return [impl.description() for impl in config.stash[IMPLEMENTATIONS]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that takes `impl` for every implementation."""
     if "impl" in metafunc.fixturenames:
-        metafunc.parametrize("impl", metafunc.config.stash[IMPLEMENTATIONS], ids=repr, scope="session")
+        implementations = metafunc.config.stash[IMPLEMENTATIONS]
+        metafunc.parametrize("impl", implementations, ids=repr, scope="session")
 
 
 # ---------------------------------------------------------------------------------------------------------- collection
@@ -123,8 +149,8 @@ def _impl(item: pytest.Item) -> Implementation | None:
     return item.callspec.params.get("impl") if hasattr(item, "callspec") else None
 
 
-def _read_deviations(path: Path) -> list[Deviation]:
-    """[[deviation]] tables of impl, test and reason. Raises pytest.UsageError, in one line."""
+def _read_deviations(path: Path, folder: Path) -> list[Deviation]:
+    """[[deviation]] tables of impl, test and reason, of tests in a folder. Raises pytest.UsageError, in one line."""
     try:
         tables = tomllib.loads(path.read_text("utf-8")).get("deviation", [])
         deviations = [Deviation(**table) for table in tables]
@@ -134,7 +160,7 @@ def _read_deviations(path: Path) -> list[Deviation]:
     for deviation in deviations:
         if not all(isinstance(text, str) and text.strip() for text in vars(deviation).values()):
             raise pytest.UsageError(f"--deviations {path}: impl, test and reason must be texts (got {deviation})")
-        if not any(fnmatch(name, deviation.test) for name in _tests_of_implementations()):
+        if not any(fnmatch(name, deviation.test) for name in _tests_of_implementations(folder)):
             rule = "must be FILE::NAME of a test that takes an implementation"
             raise pytest.UsageError(f"--deviations {path}: test {rule} (got {deviation.test!r}, which matches none)")
     return deviations
@@ -150,10 +176,10 @@ def _name(item: pytest.Item) -> str:
     return f"{item.path.name}::{getattr(item, 'originalname', None) or item.name}"
 
 
-def _tests_of_implementations() -> list[str]:
-    """FILE::NAME of every test that takes `impl`, whatever is collected."""
+def _tests_of_implementations(folder: Path) -> list[str]:
+    """FILE::NAME of every test in a folder that takes `impl`, whatever is collected."""
     names = []
-    for path in FOLDER.glob("test_*.py"):
+    for path in folder.glob("test_*.py"):
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef) and "impl" in [arg.arg for arg in node.args.args]:
                 names.append(f"{path.name}::{node.name}")
@@ -171,19 +197,25 @@ def _count_examples(function: Any) -> None:
 
     @functools.wraps(inner)
     def counted(*args: Any, **kwargs: Any) -> Any:
-        if tally.examples >= ENOUGH:
+        if tally.examples >= MAX_REFUSED:
             _skip_unless_tried()
         tally.examples += 1
         nearest: dict[str, float] = {}
         with _listening(nearest), _keeping_the_script():
             result = inner(*args, **kwargs)
-        if hypothesis.Phase.target in hypothesis.settings.default.phases:
+        if hypothesis.Phase.target in _settings().phases:
             for what, ratio in nearest.items():
                 hypothesis.target(ratio, label=what)
         return result
 
-    counted.counts_examples = True
+    counted.counts_examples = True  # type: ignore[attr-defined]
     function.hypothesis.inner_test = counted
+
+
+def _settings() -> hypothesis.settings:
+    """Those of the profile that is loaded."""
+    assert hypothesis.settings.default is not None
+    return hypothesis.settings.default
 
 
 @contextlib.contextmanager
@@ -220,6 +252,7 @@ def _listen(what: str, comparison: Comparison) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Count what a test tries, from nothing on. A test whose every example was refused is skipped."""
     global tally
     tally, reproduce.told = Tally(ratios={}), None
     failed.clear()
@@ -236,7 +269,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 def _tried() -> int:
     """How many examples the kernels have not refused."""
-    return tally.examples - sum(refusal.count for refusal in refused.values())
+    count: int = tally.examples - sum(refusal.count for refusal in refused.values())
+    return count
 
 
 def _skip_unless_tried() -> None:
@@ -250,7 +284,10 @@ def _refusals(found: dict[str, Refusal]) -> list[str]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what was counted with the report, and the script of a failure."""
     report = yield
     if report.when == "call":
         told = {name: (refusal.reason, refusal.count) for name, refusal in refused.items()}
@@ -272,6 +309,7 @@ def _script(error: BaseException) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Tell what was tried, what was refused, and how near to the bounds it came."""
     stats = terminalreporter.stats
     reports = [report for name in ("passed", "failed", "xfailed", "skipped") for report in stats.get(name, [])]
     found = [dict(report.user_properties) for report in reports if report.when == "call"]

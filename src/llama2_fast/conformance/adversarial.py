@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-import llama2_fast
-import llama2_ref
-from fuzz.arithmetic import ARITHMETICS, Arithmetic, run
+from llama2_ref import kernels
 
-Inputs = tuple[np.ndarray, ...]
+Array = NDArray[Any]
+Inputs = tuple[Array, ...]
 EPS = 1e-5
 THETA = 10000.0
 GROUP = 32
@@ -19,17 +19,20 @@ TINY = 2.0**-75  # TINY^2 is half the smallest number: a tie again, and becomes 
 LOST = -16.6356  # e^LOST is just below HALF
 
 
-def f32(x: Any) -> np.ndarray:
+def f32(x: Any) -> Array:
+    """Numbers, rounded to float32."""
     return np.asarray(x, np.float32)
 
 
-def first(n: int, one: float, others: float) -> np.ndarray:
+def first(n: int, one: float, others: float) -> Array:
+    """One number, followed by n - 1 equal ones."""
     x = np.full(n, others, np.float32)
     x[0] = one
     return x
 
 
-def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def normal(rng: np.random.Generator, *shape: int) -> Array:
+    """Normally distributed numbers."""
     return f32(rng.standard_normal(shape))
 
 
@@ -41,7 +44,7 @@ class Kernel:
     random: Callable[..., Inputs]  # of a generator and a size
     designed: Callable[..., list[Inputs]]  # of a size
     arguments: Callable[..., tuple[Any, ...]] = lambda *inputs: inputs
-    orders: bool = True  # is there anything to sum?
+    sums: bool = True  # is there anything to sum, in one order or another?
 
 
 def _matmul(n: int) -> list[Inputs]:
@@ -84,7 +87,7 @@ def _attention(t: int, e: int) -> list[Inputs]:
         f32(np.where(np.arange(t) % 2, -1, 1)),
         first(t, 2.0**-140, 2.0**-141),
     ]
-    out = []
+    out: list[Inputs] = []
     for score in scores:
         keys = np.zeros((t, e), np.float32)
         keys[:, 0] = score
@@ -98,7 +101,7 @@ def _attention(t: int, e: int) -> list[Inputs]:
     return out
 
 
-def _gates(n: int) -> list[np.ndarray]:
+def _gates(n: int) -> list[Array]:
     ranges = ((-90, -85), (-104, -88), (-1, 1), (-20, 20), (1, 1e6), (-1e-30, 1e-30), (-1e-39, 1e-39))
     return [f32(np.linspace(low, high, n)) for low, high in ranges]
 
@@ -108,8 +111,13 @@ def _swiglu(n: int) -> list[Inputs]:
     return [(gate, f32(up)) for gate in _gates(n) for up in ups]
 
 
+def _rope_table(position: int, head_size: int) -> Inputs:
+    cosines, sines = kernels.rope_table(position, head_size, THETA)
+    return f32(cosines), f32(sines)
+
+
 def _rope(n: int) -> list[Inputs]:
-    tables = [llama2_fast.kernels.rope_table(position, n, THETA) for position in (0, 1, 777, 100_000)]
+    tables = [_rope_table(position, n) for position in (0, 1, 777, 100_000)]
     ones = np.ones(n, np.float32)
     xs = (
         ones,
@@ -121,7 +129,7 @@ def _rope(n: int) -> list[Inputs]:
     return [(f32(x), *table) for x in xs for table in tables]
 
 
-def _groups(rng: np.random.Generator, groups: int, rows: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def _groups(rng: np.random.Generator, groups: int, rows: int = 1) -> tuple[Array, Array]:
     q = rng.integers(-127, 128, (rows, groups * GROUP)).astype(np.int8)
     return q, f32(rng.uniform(0.5, 2, (rows, groups)))
 
@@ -153,7 +161,7 @@ KERNELS = {
         [(64,)],
         lambda rng, n: (normal(rng, n), normal(rng, n)),
         lambda n: [(first(n, 1, 1), np.full(n, s, np.float32)) for s in (HALF, -HALF / 2, 1 / 3, 2.0**-149)],
-        orders=False,
+        sums=False,
     ),
     "rmsnorm": Kernel(
         LENGTHS,
@@ -166,11 +174,11 @@ KERNELS = {
         lambda rng, e: (rng.integers(0, 4096, 1), np.array([e])),
         lambda e: [(np.array([p]), np.array([e])) for p in (0, 1, 511, 4095, 100_000)],
         lambda p, e: (int(p[0]), int(e[0]), THETA),
-        orders=False,
+        sums=False,
     ),
     "rope": Kernel(
         [(64,)],
-        lambda rng, n: (normal(rng, n), *llama2_fast.kernels.rope_table(int(rng.integers(4096)), n, THETA)),
+        lambda rng, n: (normal(rng, n), *_rope_table(int(rng.integers(4096)), n)),
         _rope,
     ),
     "softmax": Kernel(LENGTHS, lambda rng, n: (normal(rng, n),), _softmax),
@@ -183,55 +191,7 @@ KERNELS = {
     "silu": Kernel([(64,)], lambda rng, n: (normal(rng, n),), lambda n: [(gate,) for gate in _gates(n)]),
     "swiglu": Kernel([(64,)], lambda rng, n: (normal(rng, n), normal(rng, n)), _swiglu),
     "dequantize_int8": Kernel(
-        [(64,)], lambda rng, n: tuple(a[0] for a in _groups(rng, n // GROUP)), _dequantize, orders=False
+        [(64,)], lambda rng, n: tuple(a[0] for a in _groups(rng, n // GROUP)), _dequantize, sums=False
     ),
     "matmul_int8": Kernel([(64,), (288,), (768,), (2048,)], _random_int8, _matmul_int8),
 }
-
-
-def implementations(name: str, wide: bool = False) -> dict[str, Callable[[tuple[Any, ...]], np.ndarray]]:
-    """Correct implementations of a kernel; `wide`, of rmsnorm: those that sum in float64."""
-    found: dict[str, Callable[[tuple[Any, ...]], np.ndarray]] = {
-        "numpy": lambda args: _first_row(getattr(llama2_fast.kernels, name)(*args))
-    }
-    if name == "rmsnorm" and wide:
-        return found | {form: lambda args, form=form: _rmsnorm_in(form, *args) for form in FORMS}
-    if name == "rope_table":  # angles are float64, and cosines and sines rounded once, in all of them
-        return found | {"math": lambda args: f32(np.concatenate(llama2_ref.kernels.rope_table(*args)))}
-
-    if name in ("silu", "swiglu"):
-        found["1 / (1 + exp(-x))"] = lambda args: _plain_silu(*args)
-
-    def of(how: Arithmetic) -> Callable[[tuple[Any, ...]], np.ndarray]:
-        return lambda args: run(name, args, how)
-
-    hows = ARITHMETICS if KERNELS[name].orders else {"sequential": ARITHMETICS["sequential"]}
-    return found | {label: of(how) for label, how in hows.items()}
-
-
-def _first_row(result: Any) -> np.ndarray:
-    return np.concatenate(result) if isinstance(result, tuple) else np.asarray(result)
-
-
-def _plain_silu(x: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
-    """By exp(-x), which overflows below -88.7, where the result then is 0."""
-    with np.errstate(all="ignore"):
-        silu = x * (np.float32(1) / (np.float32(1) + np.exp(-x)))
-    return silu if up is None else silu * up
-
-
-FORMS = ("w (x r)", "(w x) r", "w (x / s)", "w (x fl(1/s))")
-
-
-def _rmsnorm_in(form: str, x: np.ndarray, w: np.ndarray, eps: float) -> np.ndarray:
-    """r, or s = 1/r, is made in float64 of an eps in float32, and rounded; products are float32."""
-    square = np.mean(np.square(x, dtype=np.float64)) + float(np.float32(eps))
-    r, s = np.float32(square**-0.5), np.sqrt(np.float32(square))
-    with np.errstate(all="ignore"):
-        products = {
-            "w (x r)": lambda: w * (x * r),
-            "(w x) r": lambda: (w * x) * r,
-            "w (x / s)": lambda: w * (x / s),
-            "w (x fl(1/s))": lambda: w * (x * (np.float32(1) / s)),
-        }
-        return products[form]()

@@ -10,14 +10,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-import hypothesis
 import numpy as np
-import pytest
 
 import llama2_ref
-from fuzz import reproduce
+from llama2_ref.errors import MissingExtraError
 
-OURS = ("llama2_fast.kernels", "llama2_ref.kernels")
+from . import reproduce
+
+try:
+    import hypothesis
+    import pytest
+except ImportError as error:
+    raise MissingExtraError(f"the suite needs the {error.name} package: pip install 'llama2-twins[dev]'") from None
+
+OURS = ("llama2_fast.kernels", "llama2_ref.kernels")  # what is tested unless --impl names something else
 SAMPLING = ("sample_mult", "sample_topp")  # not kernels of a forward pass, but judged in the same way
 NAMES = (*llama2_ref.kernels.__all__, *SAMPLING)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -62,7 +68,8 @@ class Implementation:
             except NotImplementedError as error:
                 self._drop(name, error)
         for i, (old, new) in enumerate(zip(before, args, strict=True)):
-            assert np.array_equal(old, np.asarray(new), equal_nan=True), f"{name} changed its argument {i}"
+            if not np.array_equal(old, np.asarray(new), equal_nan=True):
+                raise AssertionError(f"{name} changed its argument {i}")
         return result
 
     def _drop(self, name: str, error: NotImplementedError) -> NoReturn:
