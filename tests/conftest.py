@@ -100,10 +100,12 @@ def data() -> Path:
 
     It is $LLAMA2_DATA, else ../shared/data. Without it tests skip, or fail where LLAMA2_REQUIRE_DATA is set.
     """
-    places = [os.environ.get("LLAMA2_DATA"), Path(__file__).parents[2] / "shared" / "data"]
+    places = [Path(__file__).parents[2] / "shared" / "data"]
+    if named := os.environ.get("LLAMA2_DATA"):
+        places.insert(0, Path(named))
     for place in places:
-        if place and (Path(place) / "stories260K.bin").is_file():
-            return Path(place)
+        if (place / "stories260K.bin").is_file():
+            return place
     reason = "stories260K.bin and its companions are neither in $LLAMA2_DATA nor in ../shared/data"
     if os.environ.get("LLAMA2_REQUIRE_DATA"):
         pytest.fail(reason)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import llama2_ref
 from fuzz.readers import FOLDER_FILES, checkpoint_of, folder_of, parts_of, tokenizer_of
@@ -52,7 +53,7 @@ def _header(data: bytes, longest: int, rng: random.Random) -> bytes:
 def _fitted(data: bytes, version: int, fields: Fields, longest: int) -> bytes:
     """As long as the header says, where that is a length: the end is cut, or the body repeated."""
     try:
-        sizes = [*fields[:5], abs(fields[5]), fields[6]]
+        sizes: list[Any] = [*fields[:5], abs(fields[5]), fields[6]]
         shared = fields[5] > 0 if version == 0 else bool(fields[7])
         header = Header(version, llama2_ref.Config(*sizes), shared, fields[8] if version == 2 else 0)
         needed = header.file_bytes()
@@ -208,7 +209,7 @@ def _change_gguf(data: bytes, longest: int, rng: random.Random) -> bytes:
     except llama2_ref.CheckpointError:
         return _numbers(data, longest, rng)
     letters = {number: letter for letter, number in TYPES.items()}
-    entries = [(key, Of(letters[found.types[key][1]], value)) for key, value in found.metadata.items()]
+    entries: list[Entry] = [(key, Of(letters[found.types[key][1]], value)) for key, value in found.metadata.items()]
     tensors = [Raw(name, each.kind, each.shape, bytes(each.data)) for name, each in found.tensors.items()]
     for _ in range(rng.randint(1, 2)):
         _change_entry(entries, rng) if rng.random() < 0.5 or not tensors else _change_tensor(tensors, rng)
@@ -293,7 +294,7 @@ def _new_gguf(data: bytes, longest: int, rng: random.Random) -> bytes:
 
 # ------------------------------------------------------------------------------------ safetensors, Hugging Face folders
 
-VALUES = [
+VALUES: list[Any] = [
     None,
     True,
     False,

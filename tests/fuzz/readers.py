@@ -13,6 +13,7 @@ import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
@@ -204,6 +205,10 @@ def _quantize(config: Any, read: dict[ModuleType, Any], kind: str, choice: int) 
 # ----------------------------------------------------------------------------------------------------------- tokenizers
 
 
+def _read_tokenizer(path: Path, asked: int, package: Any) -> Any:
+    return package.Tokenizer.read(path, asked)
+
+
 def judge_tokenizer(path: Path) -> None:
     """Read a tokenizer with both packages, for any vocabulary and for a given one, and use it. As judge_checkpoint."""
     data = path.read_bytes()
@@ -212,7 +217,7 @@ def judge_tokenizer(path: Path) -> None:
         found = answers(lambda package: package.Tokenizer.read(path), llama2_ref.TokenizerError)
     size = 3 if found is None else found[0].vocab_size
     for asked in (size, size + 1):
-        right = answers(lambda package, asked=asked: package.Tokenizer.read(path, asked), llama2_ref.TokenizerError)
+        right = answers(partial(_read_tokenizer, path, asked), llama2_ref.TokenizerError)
         assert (right is None) == (found is None or asked != size)
     if seldom:
         _command(path, "tokenize", "-z", str(path), "-i", "a bad cab")

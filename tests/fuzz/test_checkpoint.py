@@ -4,6 +4,7 @@ import dataclasses
 import random
 import struct
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_damage_is_refused_or_read_alike(folder, twins, version, data):
     del damaged[data.draw(lengths, label="length") :]
     path.write_bytes(damaged)
     reproduce.told = lambda: reproduce.script(READ, data=bytes(damaged))
-    outcomes = []
+    outcomes: list[Any] = []
     for package in PACKAGES:
         try:
             config, weights = package.read_checkpoint(path)
@@ -242,6 +243,7 @@ def test_tensors_come_in_llama2_c_s_order(package, folder, version):
     (folder / "hand.bin").write_bytes(data)
     config, weights = package.read_checkpoint(folder / "hand.bin")
     assert list(vars(config).values())[:7] == [4, 2, 2, 2, 1, 3, 1]
+    expected: Any
     for name, expected in values.items():
         field = getattr(weights, name)
         for layer, value in enumerate(expected):

@@ -3,6 +3,8 @@
 Tests that take `impl` run for every implementation under test (--impl).
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -171,7 +173,7 @@ def test_matmul_int8_of_many_vectors(args):
 
 
 @given(products(), st.data())
-def test_groups_with_offsets(args, data):
+def test_groups_with_offsets(args: Any, data: Any) -> None:
     """Products and numbers of matrices as GGUF's Q4_1, for one vector and for several."""
     w_q, w_scale, x_q, x_scale = args
     offset = data.draw(numbers(*w_scale.shape), label="offset")
@@ -179,7 +181,7 @@ def test_groups_with_offsets(args, data):
         bounded.matmul_int8(w_q, w_scale, q.tolist(), s.tolist(), offset) for q, s in zip(x_q, x_scale, strict=True)
     ]
     with np.errstate(over="ignore", invalid="ignore"):
-        assert_within(fast.matmul_int8(*args, offset), expected, "matmul_int8")
+        assert_within(fast.matmul_int8(w_q, w_scale, x_q, x_scale, offset), expected, "matmul_int8")
         assert_within(fast.matmul_int8(w_q, w_scale, x_q[0], x_scale[0], offset), expected[0], "matmul_int8")
     expected = [bounded.dequantize_int8(*rows) for rows in zip(w_q, w_scale, offset, strict=True)]
     assert_within(fast.dequantize_int8(w_q, w_scale, offset), expected, "dequantize_int8")

@@ -103,7 +103,7 @@ def test_samplers_draw_accepted_tokens(logits, temperature, topp, seed):
     # Two roundings, of the difference and of the quotient; below -1e4 every power is 0 on both sides.
     p = BoundedKernels().softmax([Bounded(x, 2 * U * abs(x)) for x in np.maximum(z, -1e4)])
     coin = ref.random_f32(seed or ref.SEED_FOR_ZERO)[1]
-    accepted = topp_accept([x.value for x in p], topp, coin, np.array([x.error for x in p]))
+    accepted = topp_accept(np.array([x.value for x in p]), topp, coin, np.array([x.error for x in p]))
     assert all(accepted[token] for token in tokens), (tokens, np.flatnonzero(accepted))
 
 
@@ -268,7 +268,7 @@ def test_transformers_keeps_the_same_tokens(llama2):
         logits = rng.standard_normal(30).astype(np.float32) * 4
         tokens = rng.integers(0, 30, 12).tolist()
         temperature, topp, penalty = rng.uniform(0.3, 2), rng.choice([1.0, rng.uniform(0.1, 1)]), rng.uniform(0.7, 1.8)
-        topk, minp = int(rng.choice([0, rng.integers(1, 30)])), rng.choice([0.0, rng.uniform(0, 0.5)])
+        topk, minp = int(rng.choice([0, int(rng.integers(1, 30))])), float(rng.choice([0.0, rng.uniform(0, 0.5)]))
         scores = torch.from_numpy(logits.astype(np.float64))[None]
         for make, value in (
             (processors.RepetitionPenaltyLogitsProcessor, penalty),
@@ -302,7 +302,7 @@ def test_log_probabilities_keep_their_bound(logits, ruled_out):
     with localcontext(prec=60, Emin=-(10**6), Emax=10**6):
         exact = [Decimal(float(x)) for x in logits]
         peak = max(exact)
-        total = sum((x - peak).exp() for x in exact if x - peak > -2000).ln()
+        total = sum(((x - peak).exp() for x in exact if x - peak > -2000), Decimal()).ln()
         expected = [float(x - peak - total) for x in exact]
     z = np.abs(logits.astype(np.float64) - float(peak))
     bound = (len(logits) + 4 + z + np.abs(expected)) * 2.0**-52

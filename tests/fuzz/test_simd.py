@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
 
 from llama2_fast.engines.simd import EXP_ULPS
 from llama2_fast.engines.simd.compiler.library import library
-from llama2_fast.engines.simd.engine import CHUNK
+from llama2_fast.transformer import CHUNK
 
 Config = llama2_ref.Config
 KINDS = (None, "int8", "int4")
@@ -168,11 +169,12 @@ def fixed_logits(kind):
     norms = [1 + draw(c.n_layers, c.dim) for _ in range(2)]
     shapes = [(c.dim, c.dim), (c.kv_dim, c.dim), (c.kv_dim, c.dim), (c.dim, c.dim)]
     shapes += [(c.hidden_dim, c.dim), (c.dim, c.hidden_dim), (c.hidden_dim, c.dim)]
-    matrices = [[draw(*shape) for _ in range(c.n_layers)] for shape in shapes]
-    weights = llama2_fast.Weights(
+    matrices: list[Any] = [[draw(*shape) for _ in range(c.n_layers)] for shape in shapes]
+    tables: Any = (
         4 * draw(c.vocab_size, c.dim), norms[0], *matrices[:4], norms[1], *matrices[4:], 1 + draw(c.dim),
         draw(c.vocab_size, c.dim),
     )  # fmt: skip
+    weights = llama2_fast.Weights(*tables)
     if kind in SMALL:
         weights, kind = map_matrices(weights, SMALL[kind]), None
     transformer = llama2_fast.Transformer(config, weights, backend="simd", quantize=kind)

@@ -13,7 +13,7 @@ from types import CodeType, ModuleType
 VARIABLE = "LLAMA2_MUTANT"  # the path of a file that says which module, and what its text is
 
 
-class Planted(MetaPathFinder, SourceFileLoader):
+class Planted(MetaPathFinder, SourceFileLoader):  # type: ignore[misc] # their source_to_code differ
     """Finds and loads one module: what it says is compiled as if it were in the module's own file."""
 
     def __init__(self, name: str, path: str, text: str) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,7 +258,7 @@ def sums_in_any_order(p):
 def tokens_of_samplers(p, topp, coin):
     """What the float32 samplers return that add in some order: each prefix in any, since trees may differ."""
     nucleus = 0 < topp < 1
-    orders = [list(range(len(p)))]
+    orders: list[Any] = [list(range(len(p)))]
     if nucleus:  # equal ones in any order
         orders = [
             o for o in itertools.permutations(range(len(p))) if all(p[a] >= p[b] for a, b in itertools.pairwise(o))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def test_literals_are_exact(value):
 
 
 def test_a_call_of_a_kernel(tmp_path):
-    w, x = np.eye(3, dtype=np.float32) / 3, np.array([1, 2, 3], np.float32)
+    w: Any = np.eye(3, dtype=np.float32) / 3
+    x: Any = np.array([1, 2, 3], np.float32)
     script = reproduce.call("llama2_ref.kernels", "matmul", (w, x))
     assert run(script, tmp_path) == f"{llama2_ref.kernels.matmul(w, x)}\n"
 

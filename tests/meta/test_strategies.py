@@ -182,7 +182,8 @@ def test_weights_look_like_their_kind():
     assert set(LOOKS) == set(KINDS)
     for kind in KINDS:
         w = random_matrix(np.random.default_rng(0), 20, 30, kind)
-        assert (w.shape, w.dtype) == ((20, 30), np.float32)
+        assert w.shape == (20, 30)
+        assert w.dtype == np.float32
         also = {"subnormal": {"tiny"}, "cancelling": {"normal"}, "sparse": {"normal"}}.get(kind, set())
         assert {kind} <= {other for other, look in LOOKS.items() if look(w)} <= {kind} | also
     largest = [max(np.abs(twins.fast.w1[0]).max(), 0) for twins in examples(models())]

@@ -205,7 +205,7 @@ def test_every_buffer_of_transformers_keeps_its_bound(tmp_path: Path, attention:
     assert_taps_within(config, found.weights, tokens, taps, TransformersKernels(config))
 
 
-MISTAKES = {
+MISTAKES: dict[str, Any] = {
     "theta": {"rope_theta": 10100.0},
     "eps": {"norm_eps": 1.1e-5},
     "no scaling": {"rope_scaling": None},

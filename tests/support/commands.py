@@ -34,7 +34,7 @@ def add(x, y):
 """
 
 
-def command(llama2: ModuleType, *argv: str | bytes | Path, first: str = "") -> list[str | bytes]:
+def command(llama2: ModuleType, *argv: object, first: str = "") -> list[str | bytes]:
     """The words of `python -m llama2 ARGV`, which runs the Python code `first` in the same process (POSIX)."""
     words = [sys.executable, "-m", llama2.__name__, *(word if isinstance(word, bytes) else str(word) for word in argv)]
     return after(first, words) if first else words
@@ -46,17 +46,17 @@ def after(first: str, words: Sequence[str | bytes]) -> list[str | bytes]:
 
 
 def run(
-    llama2: ModuleType, *argv: str | bytes | Path, stdin: bytes = b"", first: str = "", **options: Any
+    llama2: ModuleType, *argv: object, stdin: bytes = b"", first: str = "", **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command line to its end."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENV, **options}
     return subprocess.run(command(llama2, *argv, first=first), input=stdin, timeout=SECONDS, check=False, **options)
 
 
-def start(llama2: ModuleType, *argv: str | Path, first: str = "", **options: Any) -> subprocess.Popen[bytes]:
+def start(llama2: ModuleType, *argv: object, first: str = "", **options: Any) -> subprocess.Popen[bytes]:
     """Start the command line, with pipes for whatever is not given."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENV}
-    return subprocess.Popen(command(llama2, *argv, first=first), **(pipes | options))
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENV, **options}
+    return subprocess.Popen(command(llama2, *argv, first=first), **options)
 
 
 def write_scripted(folder: Path, pieces: Sequence[bytes], loop: bool = False, seq_len: int = 64) -> Path:

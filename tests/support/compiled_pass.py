@@ -124,7 +124,7 @@ class Pass:
             self._room("weights", weights, blocks * groups * steps * (64 if kind == f.INT8 else 32))
             self._room("scales", scales, blocks * groups * LANES * (2 if kind == f.INT4 else 4))
 
-    def _groups(self) -> set[tuple[int, int, int]]:
+    def _groups(self) -> set[tuple[int, ...]]:
         return {each[5:] for each in self._descriptions() if each[0] not in FLOAT_BYTES}
 
     def _descriptions(self) -> list[tuple[int, ...]]:

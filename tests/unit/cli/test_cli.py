@@ -206,9 +206,10 @@ def test_text_is_utf8_in_every_locale(llama2: ModuleType, tmp_path: Path, locale
     """The prompt has characters that take several byte tokens, and so has what the model says."""
     emoji = "😀".encode()
     path = write_scripted(tmp_path, [b"=", emoji[:1], emoji[1:3], emoji[3:]])
-    for options in ({"stdin": "naïve 😀".encode()}, {}):
-        prompt = "-" if options else "naïve 😀"
-        done = run(llama2, path, "-i", prompt.encode() if os.name == "posix" else prompt, env=ENV | locale, **options)
+    for stdin in ("naïve 😀".encode(), b""):
+        prompt = "-" if stdin else "naïve 😀"
+        words = "-i", prompt.encode() if os.name == "posix" else prompt
+        done = run(llama2, path, *words, stdin=stdin, env=ENV | locale)
         assert done.stdout.decode().rstrip() == "naïve 😀=😀"
 
 

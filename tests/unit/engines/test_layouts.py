@@ -5,6 +5,7 @@ an engine that packs bytes as they lie would mix up weights that are all there.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,10 +55,10 @@ LAYOUTS = {
 }
 
 
-def relaid(matrix, layout):
+def relaid(matrix: Any, layout: Any) -> Any:
     """A matrix of any kind whose arrays have a layout."""
     if isinstance(matrix, IntegerMatrix):
-        return replace(matrix, **{name: relaid(part, layout) for name, part in vars(matrix).items()})
+        return replace(matrix, **{name: relaid(part, layout) for name, part in vars(matrix).items()})  # type: ignore[type-var]
     if isinstance(matrix, BFloat16Matrix):
         return BFloat16Matrix(layout(matrix.bits))
     if isinstance(matrix, Blocks):

@@ -5,6 +5,7 @@ The same reason, position and cause, and the same length of every cache, for pro
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,12 +148,12 @@ def test_the_token_whose_vector_overflows_is_told(name):
         assert said(weights, "simd", ask) == expected, what
 
 
-def spoilt(matrix, row, column, value):
+def spoilt(matrix: Any, row: int, column: int, value: float) -> Any:
     """A matrix of a file with a bad number in its scales, or in its floats; with offsets, a later one in these."""
     if isinstance(matrix, IntegerMatrix):
         scale = matrix.scale.copy()
         scale[row, column // matrix.group_size] = value
-        matrix = replace(matrix, scale=scale)
+        matrix = replace(matrix, scale=scale)  # type: ignore[type-var] # all its kinds are dataclasses
         if isinstance(matrix, llama2_fast.Int4OffsetMatrix):
             matrix = replace(matrix, offset=matrix.offset.copy())
             matrix.offset[row + 1, -1] = -value
@@ -174,6 +175,7 @@ def test_the_first_bad_number_of_a_matrix_is_told(kind, value):
     weights = replace(twins.fast, w1=w1)
     with np.errstate(all="ignore"):
         causes = []
+        model: Any
         for model in (
             llama2_ref.Transformer(CONFIG, weights),
             llama2_fast.Transformer(CONFIG, weights, backend="numpy"),

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_the_command_line_quantizes(tmp_path, quantize):
 def test_a_long_context_takes_memory_only_as_it_is_used():
     """The context is a number in a file, which nothing holds to the size of that file."""
     config = Config(16, 24, 1, 2, 1, 40, 2**31 - 1)
-    model = llama2_fast.Transformer(config, random_twins(config, 1).fast, threads=2, backend="simd")
+    model: Any = llama2_fast.Transformer(config, random_twins(config, 1).fast, threads=2, backend="simd")
     cache = model.new_cache()
     for _ in range(3):
         model.forward([1] * 20, cache)
@@ -422,7 +423,7 @@ def test_an_interrupted_pass_is_aborted_and_the_next_one_runs():
 def test_barriers_let_go_of_an_aborted_pass():
     """Thread 1 of a real pass comes alone, and must leave when the pass is aborted."""
     twins = random_twins(CONFIG, 1)
-    model = llama2_fast.Transformer(CONFIG, twins.fast, threads=2, backend="simd")
+    model: Any = llama2_fast.Transformer(CONFIG, twins.fast, threads=2, backend="simd")
     model.forward([1], model.new_cache())
     job, cache = model.engine._job, model.new_cache()
     job.fill([(0, [1], cache, 1)], False)
@@ -697,10 +698,11 @@ def test_slabs_are_put_together(monkeypatch):
 
 
 def test_a_pass_takes_no_more_than_a_chunk():
-    from llama2_fast.engines.simd.engine import CHUNK, _passes
+    from llama2_fast.engines.simd.engine import _passes
+    from llama2_fast.transformer import CHUNK
 
-    batch = [(range(300), "a"), (range(300), "b"), (range(CHUNK), "c")]
-    passes = list(_passes(batch, every=False))
+    batch: Any = [(range(300), "a"), (range(300), "b"), (range(CHUNK), "c")]
+    passes: Any = list(_passes(batch, every=False))
     assert [sum(len(tokens) for _, tokens, _, _ in pieces) for pieces in passes] == [CHUNK, CHUNK, 600 - CHUNK]
     assert [(cache, len(tokens), wanted) for pieces in passes for _, tokens, cache, wanted in pieces] == [
         *(("a", 300, 1), ("b", CHUNK - 300, 0), ("b", 600 - CHUNK, 1), ("c", 2 * CHUNK - 600, 0), ("c", 600 - CHUNK, 1))

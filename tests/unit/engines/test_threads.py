@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_a_forked_process_starts_new_threads_once(monkeypatch):
 @pytest.mark.parametrize(("threads", "tasks"), [(1, 3), (4, 1), (4, 0)])
 def test_a_team_of_one_and_a_single_task_start_no_thread(threads, tasks):
     before, done = threading.active_count(), []
-    Team(threads).run([lambda i=i: done.append((i, threading.get_ident())) for i in range(tasks)])
+    Team(threads).run([partial(lambda i: done.append((i, threading.get_ident())), i) for i in range(tasks)])
     assert done == [(i, threading.get_ident()) for i in range(tasks)]
     assert threading.active_count() == before
 

@@ -1,5 +1,7 @@
 """Numbers of other programs' files: both packages beside the gguf package, and each other."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 

@@ -56,7 +56,8 @@ def test_what_the_gguf_package_writes_is_read_with_equal_numbers(llama2: ModuleT
     writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
     for key, of in list(config_entries(CONFIG).items())[1:]:
         (writer.add_float32 if of.type == "f" else writer.add_uint32)(key, of.value)
-    rng, wanted = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    wanted: dict[Any, Any] = {}
     for tensor in model_tensors(CONFIG, shared=False):
         values = rng.standard_normal(tensor.shape).astype(np.float32)
         mine = theirs if values.ndim == 2 else gguf.GGMLQuantizationType.F32

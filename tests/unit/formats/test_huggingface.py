@@ -355,7 +355,7 @@ def test_shards_never_lead_out_of_the_folder(tmp_path: Path) -> None:
     index = folder / "model.safetensors.index.json"
     good = json.loads(index.read_text())["weight_map"]
     (tmp_path / "outside.safetensors").write_bytes((folder / good["model.norm.weight"]).read_bytes())
-    names = [
+    names: list[Any] = [
         "../outside.safetensors",
         str(tmp_path / "outside.safetensors"),
         "..\\outside.safetensors",
@@ -555,9 +555,9 @@ def test_a_folder_that_is_there_is_refused(llama2: ModuleType, tmp_path: Path) -
     for name in ("full", "file"):
         with pytest.raises(CheckpointError, match=f"{name}: must be a new or an empty folder"):
             WRITE[llama2](tmp_path / name, twins.config, weights)
-    for path in (tmp_path / "no" / "folder", "a\0b"):
+    for place in (tmp_path / "no" / "folder", "a\0b"):
         with pytest.raises(CheckpointError, match="can't be written"):
-            WRITE[llama2](path, twins.config, weights)
+            WRITE[llama2](place, twins.config, weights)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "file", "full"]
     (tmp_path / "empty").mkdir()
     WRITE[llama2](tmp_path / "empty", twins.config, weights)

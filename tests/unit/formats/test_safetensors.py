@@ -196,7 +196,7 @@ def test_what_another_program_writes_is_read(tmp_path: Path) -> None:
 def test_what_is_written_another_program_reads(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     oracle = pytest.importorskip("safetensors", reason="safetensors is not installed (extra dev)")
     wanted = arrays()
-    parts = [
+    parts: list[Any] = [
         (name, named(a.dtype), a.shape, [a.tobytes()[:7], memoryview(a.tobytes())[7:]]) for name, a in wanted.items()
     ]
     write_file(tmp_path / "ours", parts, metadata)

@@ -27,6 +27,8 @@ class Hub(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
+    server: Hub
+
     def do_HEAD(self):
         self.answer(whole=False)
 

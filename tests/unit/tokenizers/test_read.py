@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 import llama2_fast
 import llama2_ref
 from llama2_ref.tokenizers import read as _tokenizers
-from llama2_ref.tokenizers.external import BYTE_OF_LETTER, bytes_of_letters
+from llama2_ref.tokenizers.external import BYTE_OF_LETTER, HuggingFaceTokenizer, bytes_of_letters
 from llama2_ref.tokenizers.read import folder_template, from_gguf, read_folder, read_path
 from support.vocabularies import (
     CORPUS,
@@ -44,7 +45,7 @@ def make(kind, folder):
         return from_gguf(gguf_of_pieces(train_pieces()), 420, package.Tokenizer)
     if kind == "gguf-letters":
         return from_gguf(gguf_of_letters(), 453)
-    files = {
+    files: Any = {
         "letters": lambda: {"tokenizer_DOT_json": train_letters(), "tokenizer_config_DOT_json": LETTER_NAMES},
         "json-pieces": lambda: {
             "tokenizer_DOT_json": json_of_pieces(train_pieces(user_defined_symbols="")),
@@ -201,7 +202,7 @@ def test_tokenizer_json_and_tokenizer_model_agree(text):
             json_of_pieces(train_pieces(user_defined_symbols=""))
         )
     special_tokens = llama2_ref.tokenizer.SpecialTokens(trims=True)
-    ours = _tokenizers.HuggingFaceTokenizer(HUB["hub"], special_tokens, 420)
+    ours = HuggingFaceTokenizer(HUB["hub"], special_tokens, 420)
     expected = HUB["model"].encode(text)
     if text:
         assert ours.encode(text, bos=False) == expected

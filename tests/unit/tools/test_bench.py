@@ -18,11 +18,13 @@ import pytest
 
 import llama2_fast
 import llama2_ref
+from llama2_fast.engines.choose import installed
 from llama2_fast.tools import bench
 from llama2_fast.tools import bench_worker as _measure
 from llama2_fast.tools import random_models as _shapes
 from llama2_ref.cli.main import main
 from llama2_ref.formats.llama2c_header import Header
+from llama2_ref.quantize import LAYERED
 from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
 from support.models import write_model
 
@@ -31,7 +33,7 @@ SHORT = ("--rounds", "1", "--steps", "3", "--prompt", "4")
 RATE = "import sys; print('x', sys.argv[1:]); print('generated12achieved tok/s: 250.5', file=sys.stderr)"
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
-simd = pytest.mark.skipif(not bench.installed(), reason="needs numba")
+simd = pytest.mark.skipif(not installed(), reason="needs numba")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_everything_is_measured(ask: Ask, model: Path, tmp_path: Path) -> None:
     (found,) = report["models"]
     assert (found["name"], found["prompt"], found["steps"], report["settings"]["threads"]) == ("model.bin", 4, 3, 2)
     *ours, other = found["results"]
-    engines = ["numpy", "simd"] if bench.installed() else ["numpy"]
+    engines = ["numpy", "simd"] if installed() else ["numpy"]
     assert [(r["weights"], r["backend"]) for r in ours] == [
         (w, b) for w in ("float32", "int8", "int4") for b in engines
     ]
@@ -254,20 +256,22 @@ def test_rates_are_found(text: str, rate: float | None) -> None:
 
 def job(**changes: Any) -> _measure.Job:
     known = {"checkpoint": None, "shape": "small", "quantize": "int8", "backend": "numpy", "threads": 2, "prompt": 5}
-    return _measure.Job(**(known | {"steps": 3, "read_bytes": 2**20, "started": time.time()} | changes))
+    options: dict[str, Any] = {**known, "steps": 3, "read_bytes": 2**20, "started": time.time(), **changes}
+    return _measure.Job(**options)
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("simd", marks=simd)])
 def test_weights_in_memory_are_all_there(backend: str, kind: str) -> None:
     """Made of one buffer, but the engine reads another place for each matrix: caches must not make it look faster."""
+    transformer: Any
     transformer, load = _measure._load(job(quantize=kind, backend=backend))
     assert (transformer.backend, load) == (backend, None)
     if backend == "simd":
         arrays = [matrix.weights for matrix in transformer.engine._job._matrices]
     else:
         w = transformer.weights
-        arrays = [matrix.q for name in bench.LAYERED for matrix in getattr(w, name)] + [w.wcls.q]
+        arrays = [matrix.q for name in LAYERED for matrix in getattr(w, name)] + [w.wcls.q]
     starts = sorted((array.ctypes.data, array.nbytes) for array in arrays)
     assert all(a + size <= b for (a, size), (b, _) in pairwise(starts))
     assert sum(size for _, size in starts) >= 24960 / (2 if (backend, kind) == ("simd", "int4") else 1)

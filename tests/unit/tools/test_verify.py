@@ -23,7 +23,7 @@ from llama2_fast.engines.choose import installed
 from llama2_fast.tools import verify
 from llama2_fast.tools.peer_logits import Findings, Position
 from llama2_ref.bounded import SLACK
-from llama2_ref.cli.main import main
+from llama2_ref.cli.main import VERBS, main
 from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
 from support.models import random_twins, write_model
 from support.peer import Peer
@@ -366,7 +366,7 @@ def wrong_blas(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict
     def build(real: str) -> dict[str, str]:
         name, library = form.format(real[0].replace("f", "s")), folder / f"{real}.so"
         define = [f"-DREAL={real}", f"-DGEMV={name}", f'-DNAME="{name}"', f'-DLIBRARY="{blas}"', f"-DINT={width}"]
-        words = [compiler, "-shared", "-fPIC", *define, folder / "wrong.c", "-o", library, "-ldl"]
+        words: list[Any] = [compiler, "-shared", "-fPIC", *define, folder / "wrong.c", "-o", library, "-ldl"]
         subprocess.run(words, check=True)
         return ENV | {"LD_PRELOAD": str(library)}
 
@@ -808,7 +808,7 @@ def test_without_numba(ask: Ask, refuse: Refuse, model: Path, monkeypatch: pytes
 
 def test_the_reference_has_no_such_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(llama2_ref, ["verify", "no such file"]) == 2
-    assert "verify" not in llama2_ref.cli.main.VERBS
+    assert "verify" not in VERBS
 
 
 # ------------------------------------------------------------------------------------------------------------- terminal
