@@ -25,9 +25,9 @@ from support.models import random_file_twins, random_twins, ties
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
 
+from llama2_fast.engines.numpy_engine import CHUNK
 from llama2_fast.engines.simd import EXP_ULPS
 from llama2_fast.engines.simd.compiler.library import library
-from llama2_fast.transformer import CHUNK
 
 Config = llama2_ref.Config
 KINDS = (None, "int8", "int4")

@@ -23,6 +23,13 @@ ENV = {k: v for k, v in os.environ.items() if k not in ENCODINGS} | {"OPENBLAS_N
 # inherits that SIGINT is ignored, and so would all that the tests start.
 INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
 
+
+def small_disk(most: int) -> str:
+    """Code for `first`: no file may be larger, as on a full disk. Files of bytecode, which would be cut, are not made."""
+    limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))"
+    return f"import resource; os.environ['PYTHONDONTWRITEBYTECODE'] = '1'; {limit}"
+
+
 # Kernels that are wrong where a sum lies between 1 and 2: who tries inputs finds it at once, who only replays never.
 WRONG_ADD = """
 import numpy as np

@@ -18,7 +18,7 @@ import llama2_fast
 import llama2_ref
 from llama2_ref.cli.main import EXAMPLES, VERBS, main
 from llama2_ref.model import BUNDLED
-from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start, write_scripted
+from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, small_disk, start, write_scripted
 from support.models import random_twins, write_model
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the file descriptors, signals and terminals of POSIX")
@@ -548,8 +548,7 @@ def test_full_disk_leaves_the_old_file(llama2: ModuleType, tmp_path: Path) -> No
     """A limit on the size of files stands for the disk."""
     path, output = write_model(tmp_path, CONFIG), tmp_path / "q.bin"
     output.write_text("old")
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))"
-    done = run(llama2, "quantize", path, output, first=limit)
+    done = run(llama2, "quantize", path, output, first=small_disk(5000))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "can't be written (File too large)" in complaint(done.stderr, llama2)
     assert (output.read_text(), folder_of(path)) == ("old", {"model.bin", "tokenizer.bin", "q.bin"})

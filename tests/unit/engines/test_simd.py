@@ -698,8 +698,8 @@ def test_slabs_are_put_together(monkeypatch):
 
 
 def test_a_pass_takes_no_more_than_a_chunk():
+    from llama2_fast.engines.numpy_engine import CHUNK
     from llama2_fast.engines.simd.engine import _passes
-    from llama2_fast.transformer import CHUNK
 
     batch: Any = [(range(300), "a"), (range(300), "b"), (range(CHUNK), "c")]
     passes: Any = list(_passes(batch, every=False))

@@ -17,7 +17,7 @@ import llama2_ref
 from llama2_ref import Config
 from llama2_ref.cli.main import CONVERT, main
 from llama2_ref.formats.gguf_container import read_container
-from support.commands import run
+from support.commands import run, small_disk
 from support.gguf_bytes import Of, by_name, config_entries, gguf_of, model_tensors, opened
 from support.models import write_model
 from unit.cli.test_cli import complaint, on_terminal, posix
@@ -247,8 +247,7 @@ def test_a_full_disk_leaves_the_old_file(llama2: ModuleType, model: Path, name: 
     """A limit on the size of files stands for the disk."""
     output = model.with_name(name)
     output.write_text("old")
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))"
-    found = run(llama2, "convert", model, output, first=limit)
+    found = run(llama2, "convert", model, output, first=small_disk(20_000))
     assert (found.returncode, found.stdout) == (2, b"")
     assert f"{output}: can't be written (File too large)" in complaint(found.stderr, llama2)
     assert (output.read_text(), folder_of(model)) == ("old", {"model.bin", "tokenizer.bin", name})

@@ -19,7 +19,7 @@ import llama2_ref
 from llama2_ref.cli.main import main
 from llama2_ref.formats.dtypes import row_bytes
 from llama2_ref.formats.safetensors import read_file, write_file
-from support.commands import INTERRUPTIBLE, SECONDS, run, start, write_scripted
+from support.commands import INTERRUPTIBLE, SECONDS, run, small_disk, start, write_scripted
 from support.models import random_twins, write_model
 from support.seam import ARRAYS
 
@@ -465,8 +465,7 @@ def raise_unless_same(session: Any, expected: Any, llama2: ModuleType) -> None:
 def test_a_full_disk_leaves_the_old_session(llama2: ModuleType, model: Path, tmp_path: Path) -> None:
     saved("reference", model, tmp_path / "s")
     before = (tmp_path / "s").read_bytes()
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
-    done = run(llama2, model, "-i", "zyx", "-s", "1", "--session", tmp_path / "s", first=limit)
+    done = run(llama2, model, "-i", "zyx", "-s", "1", "--session", tmp_path / "s", first=small_disk(1000))
     assert done.returncode == 2
     assert b"can't be written (File too large)" in done.stderr.splitlines()[-1]
     assert b"zyx" in done.stdout

@@ -21,7 +21,7 @@ ENTRIES: dict[str, Callable[..., Any]] = {
     "chat": lambda model, **named: model.chat([USER], **named),
     "conversation": lambda model, **named: model.conversation(**named).say("ab"),
 }
-USUAL = {"steps": 40, "temperature": 0.9, "topp": 0.9, "seed": 5}
+USUAL: dict[str, Any] = {"steps": 40, "temperature": 0.9, "topp": 0.9, "seed": 5}
 OTHER = {  # for each keyword a value that makes another text
     "steps": 30, "temperature": 0.3, "topp": 0.2, "seed": 6, "topk": 2, "minp": 0.5, "repetition_penalty": 5.0,
 }  # fmt: skip
@@ -64,7 +64,7 @@ def test_every_keyword_is_observed(llama2: ModuleType) -> None:
 @pytest.mark.parametrize("keyword", ["none", *OTHER])
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_what_makes_a_text(llama2: ModuleType, model: Any, entry: str, keyword: str) -> None:
-    named = USUAL | ({} if keyword == "none" else {keyword: OTHER[keyword]})
+    named: dict[str, Any] = USUAL | ({} if keyword == "none" else {keyword: OTHER[keyword]})
     stream = ENTRIES[entry](model, **named)
     text = "".join(stream)
     prompt = stream.tokens[: stream.prompt_length]
@@ -134,7 +134,7 @@ def test_defaults(llama2: ModuleType, tmp_path: Path, entry: str, steps: int) ->
 
 def test_all_turns_of_a_conversation_are_made_alike(llama2: ModuleType, model: Any) -> None:
     """The random numbers go on from turn to turn; everything else holds for each."""
-    named = USUAL | {"steps": 0, "topk": 3, "repetition_penalty": 1.3}
+    named: dict[str, Any] = USUAL | {"steps": 0, "topk": 3, "repetition_penalty": 1.3}
     talk = model.conversation(**named, stop="k", logprobs=1)
     sampler = llama2.Sampler(0.9, 0.9, 5, topk=3, repetition_penalty=1.3)
     for question in ("a", "b"):
