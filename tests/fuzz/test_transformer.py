@@ -1,5 +1,7 @@
 """Whole models: every buffer of llama2_fast within the bound of its own step, however a prompt is fed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,6 +116,7 @@ def test_a_tiny_model_keeps_its_bound_from_end_to_end(backend, twins, data):
 def test_only_the_last_logits_are_made_unless_every_one_is_asked_for(backend, twins, data):
     tokens = data.draw(prompts(twins.config), label="tokens")
     top = twins.config.n_layers
+    transformer: Any
     for package, transformer in zip((llama2_ref, llama2_fast), transformers(twins, backend), strict=True):
         taps = package.Taps()
         last = transformer.forward(tokens, transformer.new_cache(), taps=taps)

@@ -25,7 +25,7 @@ INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
 
 
 def small_disk(most: int) -> str:
-    """Code for `first`: no file may be larger, as on a full disk. Files of bytecode, which would be cut, are not made."""
+    """Code for `first`: no file may be larger, as on a full disk. Bytecode, which would be cut, is not written."""
     limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))"
     return f"import resource; os.environ['PYTHONDONTWRITEBYTECODE'] = '1'; {limit}"
 

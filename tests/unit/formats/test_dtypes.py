@@ -1,7 +1,5 @@
 """Numbers of other programs' files: both packages beside the gguf package, and each other."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 

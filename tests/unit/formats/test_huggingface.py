@@ -20,6 +20,7 @@ from llama2_ref.config import RopeScaling
 from llama2_ref.formats.huggingface import DTYPES, read_folder, write_folder
 from llama2_ref.formats.registry import read_model
 from llama2_ref.formats.tensor_table import half_split, interleaved
+from llama2_ref.quantize import map_matrices
 from llama2_ref.support.strict_json import read_json
 from support.folders import PARTS, safetensors, settings, tensors_of, write_hf_folder, write_tensors
 from support.models import random_twins
@@ -463,9 +464,7 @@ def test_integers_are_expanded(tmp_path: Path, kind: str) -> None:
     for package, quantized in weights.items():
         WRITE[package](tmp_path / package.__name__, twins.config, quantized)
     assert files(tmp_path / "llama2_ref") == files(tmp_path / "llama2_fast")
-    expanded = llama2_fast.quantize.map_matrices(
-        weights[llama2_fast], lambda m: np.concatenate(list(llama2_fast.quantize.float_parts(m)))
-    )
+    expanded = map_matrices(weights[llama2_fast], lambda m: np.concatenate(list(llama2_fast.quantize.float_parts(m))))
     assert_same(read_folder(tmp_path / "llama2_ref", ARRAYS[llama2_fast]).weights, expanded)
 
 

@@ -491,7 +491,7 @@ def test_every_engine_has_the_same_fingerprint(tmp_path: Path, version: int, qua
 def test_every_kind_of_matrix_has_the_same_fingerprint(kind: str) -> None:
     """As the twins decode it: floats of 16 bits, and GGML's blocks."""
     data = np.random.default_rng(1).integers(0, 256, 64 * row_bytes(kind, 32), np.uint8)
-    blocks = memoryview(data & 0xBF)  # no NaN, no infinity
+    blocks = memoryview((data & 0xBF).tobytes())  # no NaN, no infinity
     seen = set()
     for arrays in ARRAYS.values():
         matrix = arrays.matrix_from_bytes(kind, blocks, 64, 32)

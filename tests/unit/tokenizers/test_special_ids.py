@@ -15,7 +15,7 @@ from llama2_ref.formats.huggingface import write_folder as write_model_folder
 from llama2_ref.tokenizer import SpecialTokens
 from llama2_ref.tokenizers.read import from_gguf, read_path
 from support.gguf_bytes import Of, config_entries, gguf_of, model_tensors
-from support.models import random_twins, vocabulary, write_tokenizer
+from support.models import random_twins, transformers, vocabulary, write_tokenizer
 from support.scripted import ScriptedTransformer
 from support.templates import LLAMA2
 from support.vocabularies import (
@@ -185,7 +185,7 @@ def test_texts_and_chats_with_a_token_0(llama2: ModuleType, role: str, template:
         2, bos, eos, stop=frozenset({eos}), control=special, adds_bos=not template, space_prefix=False
     )
     config = llama2.Config(8, 8, 1, 2, 1, 300, 120)
-    transformer = ScriptedTransformer(random_twins(config, 1).transformers()[0], {}, 260)
+    transformer = ScriptedTransformer(transformers(random_twins(config, 1))[0], {}, 260)
     model = llama2.Model(
         llama2.Tokenizer(tokens, scores, special_tokens), transformer, llama2.Sampler, LLAMA2 if template else None
     )
