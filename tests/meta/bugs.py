@@ -24,6 +24,7 @@ OTHERS, TEMPLATE = "unit/tokenizers/test_read.py::", "unit/generation/test_chat_
 FOREIGN = "unit/generation/test_foreign_text.py::"
 
 VERIFY = "unit/tools/test_verify.py::"
+CHECKS, BIT_TEST = "unit/tools/test_checks.py::", "unit/conformance/test_bits.py::"
 SUITE, REPRODUCE = "meta/test_conformance.py::", "meta/test_reproduce.py::"
 STRATEGIES, BOUNDS = "meta/test_strategies.py::", "meta/test_bounds.py::"
 
@@ -474,13 +475,12 @@ VERIFIERS = [
         "llama2_fast/tools/verify.py",
         ("what is wrong ends with 0, as what is right", GUILTY, {'return 0 if report["right"] else 1': "return 0"}),
         ("other bits are no reason to complain", VERIFY + "test_other_bits_are_found[3 threads]",
-         {" and not any(promise.broken for promise in promises)": ""}),
+         {" and not any(each.broken for each in bits)": ""}),
         ("more tokens may be asked for than the context holds", VERIFY + "test_arguments",
          {"asked is not None and asked > room": "False"}),
     ),
     *of(
         "llama2_fast/tools/checks.py",
-        ("numbers that break their bounds are not counted", GUILTY, {"self.wrong += comparison.wrong": "pass"}),
         ("every token goes in at once", VERIFY + "test_only_what_is_wrong_one_by_one", {"7 / 8": "1"}),
         ("sequences of a batch are compared with themselves",
          VERIFY + "test_other_bits_are_found[sequence 2 of a batch]",
@@ -488,6 +488,22 @@ VERIFIERS = [
     ),
     *of(
         "llama2_fast/tools/peer_logits.py",
+        ("ours are those of the first tokens", VERIFY + "test_the_last_position_alone",
+         {"every = len(logits) != 1": "every = True"}),
+    ),
+    *of(
+        "llama2_fast/conformance/buffers.py",
+        ("numbers that break their bounds are not counted", GUILTY, {"self.wrong += comparison.wrong": "pass"}),
+        ("products of Q4_1 are taken for floats", CHECKS + "test_the_kernels_are_those_of_the_matrices",
+         {"matrix_of(matrix).product_kernel": '("matmul_int8" if matrix_of(matrix).label == "int8" else "matmul")'}),
+    ),
+    *of(
+        "llama2_fast/conformance/bits.py",
+        ("-0.0 is 0.0", BIT_TEST + "test_zeros_of_both_signs_differ",
+         {".view(np.uint32) != np": " != np", "(expected).view(np.uint32)": "(expected)"}),
+    ),
+    *of(
+        "llama2_fast/conformance/logits.py",
         ("twice the margin is explained", VERIFY + "test_the_rule[theirs1-2.1-False]",
          {"return 2 * max(": "return 4 * max("}),
         ("whatever comes first explains itself", VERIFY + "test_the_rule",

@@ -548,7 +548,7 @@ def test_scaled_angles_may_err_as_much_as_they_are_sensitive(factor):
 WHERE = {"attention: scale in the query": (2, 32), "scale in the query": (2, 32)}  # sizes that show some of them
 MISTAKES = {  # kernel, part of its closed formula, what is put in its place
     "matmul: roundings": ("matmul", "g * largest[rows]", "0 * largest[rows]"),
-    "matmul: inputs": ("matmul", "_product(magnitudes, x.error) + ", ""),
+    "matmul: inputs": ("matmul", "product(magnitudes, x.error) + ", ""),
     "matmul: one rounding for all": ("matmul", "g * largest[rows]", "U * largest[rows]"),
     "matmul: underflow": ("matmul", "len(x) * ETA / 2 * (1 + g)", "0"),
     "matmul: underflow of one product": ("matmul", "len(x) * ETA / 2 * (1 + g)", "ETA"),
@@ -565,8 +565,8 @@ MISTAKES = {  # kernel, part of its closed formula, what is put in its place
     "rope: sines": ("rope", "size_q * s.error + ", ""),
     "rope: underflow": ("rope", " + ETA * (1 + gamma(2))", ""),
     "attention: scores": ("attention", "gamma(size + 3) * magnitude", "0 * magnitude"),
-    "attention: query": ("attention", " + _product(sizes_k, dq)", ""),
-    "attention: weights": ("attention", "_product(np.abs(v - out).T, off) + ", ""),
+    "attention: query": ("attention", " + product(sizes_k, dq)", ""),
+    "attention: weights": ("attention", "product(np.abs(v - out).T, off) + ", ""),
     "attention: weighted sum": ("attention", "gamma(count + 2) * sizes) / (1 - g)", "0)"),
     "attention: sum of weights": ("attention", " + g / (1 - g) * np.abs(out)", ""),
     "attention: scale in the query": ("attention", " + ETA * (size * scale + 1 + np.sum(sizes_k, axis=1))", ""),

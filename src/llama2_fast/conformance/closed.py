@@ -65,12 +65,12 @@ class ClosedKernels:
         x = ball(x)
         size, g = np.abs(x.value) + x.error, gamma(len(x))
         value, error, largest = np.empty((3, len(w)))
-        for rows in _blocks(w, len(x)):
-            part = _matrix(w[rows])
-            value[rows] = _product(part, x.value)
+        for rows in row_slices(w, len(x)):
+            part = widened(w[rows])
+            value[rows] = product(part, x.value)
             magnitudes = np.abs(part)
-            largest[rows] = _product(magnitudes, size)
-            error[rows] = _product(magnitudes, x.error) + g * largest[rows] if x.error.any() else g * largest[rows]
+            largest[rows] = product(magnitudes, size)
+            error[rows] = product(magnitudes, x.error) + g * largest[rows] if x.error.any() else g * largest[rows]
         return limited(value, error + len(x) * ETA / 2 * (1 + g), largest * (1 + g))
 
     def add(self, x: Any, y: Any) -> Ball:
@@ -125,7 +125,7 @@ class ClosedKernels:
 
     def attention(self, q: Any, keys: Any, values: Any, n_heads: int) -> Ball:
         """Keys and values are taken as exact, as they are where taps have recorded them."""
-        q, k, v = ball(q), _matrix(keys), _matrix(values)
+        q, k, v = ball(q), widened(keys), widened(values)
         size = len(q) // n_heads
         group = len(q) // k.shape[1]
         parts = []
@@ -165,13 +165,13 @@ class ClosedKernels:
         g = gamma((1 if w_offset is None else 2) * groups + 1)
         x_groups = np.asarray(x_q, np.float64).reshape(groups, -1)
         value, size, under = np.empty((3, len(w_q)))
-        for rows in _blocks(w_q, len(x_q)):
-            scale = _matrix(w_scale[rows])
-            sums = np.einsum("rgi,gi->rg", _matrix(w_q[rows]).reshape(-1, *x_groups.shape), x_groups)
+        for rows in row_slices(w_q, len(x_q)):
+            scale = widened(w_scale[rows])
+            sums = np.einsum("rgi,gi->rg", widened(w_q[rows]).reshape(-1, *x_groups.shape), x_groups)
             factors = x_scale
             if w_offset is not None:  # as a group of ones, with the offset for a scale
                 ones = np.broadcast_to(np.sum(x_groups, axis=1), sums.shape)
-                sums, scale = np.hstack((sums, ones)), np.hstack((scale, _matrix(w_offset[rows])))
+                sums, scale = np.hstack((sums, ones)), np.hstack((scale, widened(w_offset[rows])))
                 factors = np.hstack((x_scale, x_scale))
             terms = sums * scale * factors
             value[rows], size[rows] = np.sum(terms, axis=1), np.sum(np.abs(terms), axis=1)
@@ -179,19 +179,20 @@ class ClosedKernels:
         return limited(value, g * size + under, size * (1 + g))
 
 
-def _blocks(w: Any, cols: int) -> Iterator[slice]:
-    """Slices of the rows of a matrix, for a few numbers each."""
+def row_slices(w: Any, cols: int) -> Iterator[slice]:
+    """Slices of the rows of a matrix, of at most BLOCK numbers each where a row has no more."""
     step = max(1, BLOCK // cols)
     return (slice(start, start + step) for start in range(0, len(w), step))
 
 
-def _product(w: Array, x: Array) -> Array:
+def product(w: Array, x: Array) -> Array:
     """w x: (m, n), (n) -> (m). einsum has loops of its own, which are not BLAS."""
     product: Array = np.einsum("ij,j->i", w, x)
     return product
 
 
-def _matrix(rows: Any) -> Array:
+def widened(rows: Any) -> Array:
+    """Rows of numbers of any kind, such as memory views, as one array of float64: (rows, cols)."""
     return np.asarray(rows if isinstance(rows, np.ndarray) else [np.asarray(row) for row in rows], np.float64)
 
 
@@ -199,13 +200,13 @@ def _attention(q: Array, dq: Array, k: Array, v: Array) -> tuple[Array, Array]:
     """One head: (E), (E), (T, E), (T, E) -> value and error, (E) each."""
     count, size = k.shape
     sizes_k = np.abs(k)
-    g, scale, magnitude = gamma(count - 1), size**-0.5, _product(sizes_k, np.abs(q) + dq)
-    ds = gamma(size + 3) * magnitude + _product(sizes_k, dq)
+    g, scale, magnitude = gamma(count - 1), size**-0.5, product(sizes_k, np.abs(q) + dq)
+    ds = gamma(size + 3) * magnitude + product(sizes_k, dq)
     ds = ds * scale + ETA * (size * scale + 1 + np.sum(sizes_k, axis=1))
-    p, off = _weights(_product(k, q) * scale, ds)
-    out = _product(v.T, p)
-    sizes = _product(np.abs(v).T, p + off)
-    error = (_product(np.abs(v - out).T, off) + gamma(count + 2) * sizes) / (1 - g) + g / (1 - g) * np.abs(out)
+    p, off = _weights(product(k, q) * scale, ds)
+    out = product(v.T, p)
+    sizes = product(np.abs(v).T, p + off)
+    error = (product(np.abs(v - out).T, off) + gamma(count + 2) * sizes) / (1 - g) + g / (1 - g) * np.abs(out)
     error = error + ETA * (count + np.sum(np.abs(v), axis=0))
     over = (np.max(magnitude) * (1 + gamma(size + 3)) > FLOAT32_MAX) | (
         sizes * (1 + gamma(2 * count + 2)) > FLOAT32_MAX

@@ -24,6 +24,9 @@ from llama2_ref.support.files import FilePath, write_whole
 from llama2_ref.tokenizer import BOS
 from llama2_ref.transformer import check_tokens
 
+from ..conformance.bits import BitIdentity
+from ..conformance.buffers import Row, Tell
+from ..conformance.logits import Divergence, Findings, Position
 from ..engines.choose import engine_works
 from ..engines.threads import available_cores
 from ..model import read_model
@@ -32,8 +35,8 @@ from ..tokenizer import Tokenizer
 from ..transformer import Transformer
 from ..weights import BFloat16Matrix, Int8Matrix, IntegerMatrix, Weights
 from .bench import _check_outputs, _processor, _suffix
-from .checks import Promise, Row, Tell, check_bounds, check_promises, prompt_length
-from .peer_logits import Findings, Parting, Position, check_rows, compare_logits, read_logits, read_tokens
+from .checks import check_bit_identity, check_bounds, prompt_length
+from .peer_logits import check_rows, compare_logits, read_logits, read_tokens
 from .report import plot, text
 
 HELP = "prove that this program computes rightly here, or find what does not; compare with another program's logits"
@@ -201,20 +204,20 @@ class _Task:
         name = engine if len(self.kinds) == 1 else f"{engine}, {kind}"
         transformer = self._transformer(engine, weights, self.args.threads)
         rows = check_bounds(transformer, weights, self.tokens, self.loops, progress.part(f"{name}: bounds"))
-        promises: list[Promise] = []
+        bits: list[BitIdentity] = []
         if engine == "simd":
 
             def make(threads: int) -> Transformer:
                 return self._transformer(engine, weights, threads)
 
-            promises = check_promises(transformer, make, self.tokens, progress.part(f"{name}: same bits"))
+            bits = check_bit_identity(transformer, make, self.tokens, progress.part(f"{name}: same bits"))
         return {
             "name": name,
             "engine": engine,
             "weights": kind,
-            "right": not any(row.wrong for row in rows) and not any(promise.broken for promise in promises),
+            "right": not any(row.wrong for row in rows) and not any(each.broken for each in bits),
             "rows": [_row(row) for row in rows],
-            "promises": [{"what": promise.what, **asdict(promise)} for promise in promises],
+            "promises": [{"what": each.what, **asdict(each)} for each in bits],
         }
 
     def _compare(self, logits: Any, weights: Weights, progress: "_Progress") -> dict[str, Any]:
@@ -328,14 +331,14 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _logits_report(found: Findings, pieces: dict[int, str]) -> dict[str, Any]:
-    worst, partings = found.worst, found.partings
-    unexplained = [parting for parting in partings if not parting.explained]
+    worst, divergences = found.worst, found.divergences
+    unexplained = [each for each in divergences if not each.explained]
     report: dict[str, Any] = {
         "right": not unexplained,
         "distance": _number(worst.theirs), "position": worst.position, "index": worst.index, "ours": found.ours,
-        "rise": None, "parted": len(partings), "unexplained": len(unexplained),
-        "first": _parting(partings), "first_unexplained": _parting(unexplained),
-        "enough": [p.position for p in found.positions if p.enough], "hints": found.hints,
+        "rise": None, "parted": len(divergences), "unexplained": len(unexplained),
+        "first": _divergence(divergences), "first_unexplained": _divergence(unexplained),
+        "enough": [p.position for p in found.positions if p.could_diverge], "hints": found.hints,
         "pieces": {str(token): piece for token, piece in pieces.items()},
         "positions": [_plain(p) | {"times": _number(p.times)} for p in found.positions],
     }  # fmt: skip
@@ -345,12 +348,13 @@ def _logits_report(found: Findings, pieces: dict[int, str]) -> dict[str, Any]:
     return report
 
 
-def _parting(partings: Sequence[Parting]) -> dict[str, Any] | None:
+def _divergence(divergences: Sequence[Divergence]) -> dict[str, Any] | None:
     """The first of them."""
-    if not partings:
+    if not divergences:
         return None
-    return _plain(partings[0]) | {"allowed": partings[0].allowed, "explained": partings[0].explained}
+    first = divergences[0]
+    return _plain(first) | {"allowed": first.allowed, "explained": first.explained}
 
 
-def _plain(found: Position | Parting) -> dict[str, Any]:
+def _plain(found: Position | Divergence) -> dict[str, Any]:
     return {name: _number(value) if isinstance(value, float) else value for name, value in asdict(found).items()}

@@ -19,9 +19,9 @@ import pytest
 
 import llama2_fast
 import llama2_ref
+from llama2_fast.conformance.logits import Findings, Position
 from llama2_fast.engines.choose import installed
 from llama2_fast.tools import verify
-from llama2_fast.tools.peer_logits import Findings, Position
 from llama2_ref.bounded import SLACK
 from llama2_ref.cli.main import VERBS, main
 from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
@@ -663,7 +663,7 @@ def position(number: int, theirs: float, ours: float, same: bool = True, margin:
 def test_the_rule(theirs: list[float], margin: float, explained: bool) -> None:
     positions = [position(i, distance, 1.0) for i, distance in enumerate(theirs)]
     found = Findings([*positions, position(len(theirs), 1e9, 1.0, same=False, margin=margin)])
-    assert [parting.explained for parting in found.partings] == [explained]
+    assert [each.explained for each in found.divergences] == [explained]
 
 
 # -------------------------------------------------------------------------------------------------------------- refused
