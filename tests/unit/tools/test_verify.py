@@ -592,6 +592,7 @@ def test_the_last_position_alone(bundled: Any, compare: Compare) -> None:
     for rows in (logits[-1], logits[-1:], logits[None, -1:].astype(np.float64)):
         code, _, found = compare(rows)
         assert (code, [p["position"] for p in found["positions"]]) == (0, [31])
+        assert found["ours"] < 1e-4  # ours are those of the same position
 
 
 def test_widths_of_numbers(bundled: Any, compare: Compare) -> None:
