@@ -1,4 +1,4 @@
-"""Mutation testing of llama2_fast: python tests/meta/mutate.py [--module FILE ...].
+"""Mutation testing of llama2_fast, and of what judges it: python tests/meta/mutate.py [--module FILE ...].
 
 Every mutant (see mutants.py) is run against the tests that execute its line, the fastest first, until one fails. A
 mutant that no test notices survives: it needs a better test, or a reason why nobody can notice it (docs/mutation.md).
@@ -35,6 +35,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy; and no thread may run when this process forks
 ROOT = Path(__file__).parents[2]
 SOURCE, TESTS = ROOT / "src" / "llama2_fast", ROOT / "tests"
+BOUNDED = "llama2_ref/bounded.py"  # of the reference the one file that judges
 sys.path[:0] = [str(ROOT / "src"), str(TESTS)]
 
 import pytest  # noqa: E402
@@ -107,7 +108,7 @@ ENGINE = Suite(
     KERNELS.most,
 )
 JUDGE = Suite(
-    ("conformance/",),
+    ("conformance/", BOUNDED),
     (
         "meta/test_judge.py",
         "fuzz/test_transformer.py::test_closed_formulas_and_number_objects_agree",
@@ -187,7 +188,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, int]] = set()
-        self._start, self._bounds = f"{SOURCE}{os.sep}", f"{os.sep}_bounds{os.sep}"
+        self._start, self._judge = f"{SOURCE}{os.sep}", f"{os.sep}conformance{os.sep}"
         threading.settrace(self._call)
         sys.settrace(self._call)
 
@@ -201,7 +202,7 @@ class Lines:
         return files
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(self._start) or self._bounds in frame.f_code.co_filename:
+        if not frame.f_code.co_filename.startswith(self._start) or self._judge in frame.f_code.co_filename:
             return None  # most of the time goes into numbers with bounds, which all tests use alike
         file, seen = frame.f_code.co_filename, self._seen
 
@@ -350,8 +351,14 @@ def tests_of(mutant: Mutant, traced: Trace, every: bool) -> list[str]:
 # --------------------------------------------------------------------------------------------------------------- runs
 
 
+def path_of(file: str) -> Path:
+    """Where a module is that is named below llama2_fast, or by llama2_ref/..."""
+    return ROOT / "src" / file if file.startswith("llama2_ref/") else SOURCE / file
+
+
 def module_of(mutant: Mutant) -> str:
-    return ".".join(["llama2_fast", *Path(mutant.file).with_suffix("").parts]).removesuffix(".__init__")
+    path = path_of(mutant.file).relative_to(ROOT / "src")
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
 class InPlace:
@@ -394,7 +401,7 @@ class InPlace:
 
 def exchange(mutant: Mutant) -> None:
     """Give a function that is loaded the code that it has in a mutant."""
-    path = SOURCE / mutant.file
+    path = path_of(mutant.file)
     function: Any = sys.modules[module_of(mutant)]
     code = compile(mutant.apply(path.read_bytes()), str(path), "exec", dont_inherit=True)
     for name in mutant.function.split("."):
@@ -415,7 +422,7 @@ def planted(mutant: Mutant, traced: Trace, every: bool) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
 
     def work(tell: Any) -> int:
-        path = SOURCE / mutant.file
+        path = path_of(mutant.file)
         plant(folder / "hook", module_of(mutant), path, mutant.apply(path.read_bytes()).decode())
         files = list(dict.fromkeys(node.partition("::")[0] for node in tests))
         return run_pytest([str(ROOT / file) for file in files], Watch(tests, tell), first_failure=True)
@@ -435,9 +442,9 @@ def asked(server: Server, mutant: Mutant, every: bool) -> dict[str, Any]:
     """Run a mutant in a process of `planting`, which compiles only what it changes."""
     suite, begin = suite_of(mutant), time.monotonic()
     assert suite is not None
-    text = (SOURCE / mutant.file).read_bytes()
+    text = path_of(mutant.file).read_bytes()
     edits = ((text.decode(), mutant.apply(text).decode()),)
-    bug = Bug(mutant.id, f"llama2_fast/{mutant.file}", edits, suite.tests[0])
+    bug = Bug(mutant.id, path_of(mutant.file).relative_to(ROOT / "src").as_posix(), edits, suite.tests[0])
     tests, most = (suite.long + suite.tests, None) if every else (suite.tests, suite.most)
     answer = server.ask_any(bug, tests, TIMED if every else suite.but, most, HANGS * (1 + every))
     return outcome_of(answer) | {"tests": len(tests), "seconds": round(time.monotonic() - begin, 2)}
@@ -492,10 +499,10 @@ def watched(tests: Sequence[str], traced: Trace, work: Any) -> dict[str, Any]:
 
 def chosen(args: argparse.Namespace) -> list[Mutant]:
     """The mutants that are asked for: all of some modules, or a sample that takes the same share of each."""
-    files = args.module or [str(path.relative_to(SOURCE)) for path in sorted(SOURCE.rglob("*.py"))]
+    files = args.module or [*(str(path.relative_to(SOURCE)) for path in sorted(SOURCE.rglob("*.py"))), BOUNDED]
     found = []
     for file in files:
-        found += mutants((SOURCE / file).read_bytes(), file)
+        found += mutants(path_of(file).read_bytes(), file)
     if args.only:
         return [mutant for mutant in found if mutant.id in args.only]
     if args.sample and args.sample < len(found):
@@ -516,7 +523,7 @@ Records = dict[tuple[str, str], dict[str, Any]]  # by id, and by what is planted
 
 @cache
 def digest(file: str) -> str:
-    return hashlib.sha256((SOURCE / file).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(path_of(file).read_bytes()).hexdigest()[:12]
 
 
 def known(path: Path) -> Records:
@@ -535,7 +542,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--module", nargs="+", metavar="FILE", help="such as kernels.py or engines/simd/kernels/step.py (default: all)"
+        "--module",
+        nargs="+",
+        metavar="FILE",
+        help="such as kernels.py, engines/simd/kernels/step.py or llama2_ref/bounded.py (default: all)",
     )
     parser.add_argument("--only", nargs="+", metavar="ID", help="mutants by their ids")
     parser.add_argument("--sample", type=int, metavar="N", help="so many, the same share of each module")

@@ -123,9 +123,25 @@ def test_tests_that_skip_tell_nothing_about_a_mutant():
         mutate.outcome_of({"caught": False, "by": "", "said": "", "skipped": "no numba"})
 
 
+@pytest.mark.parametrize(
+    ("file", "module"),
+    [
+        ("llama2_ref/bounded.py", "llama2_ref.bounded"),
+        ("kernels.py", "llama2_fast.kernels"),
+        ("conformance/__init__.py", "llama2_fast.conformance"),
+    ],
+)
+def test_modules_of_both_packages_can_be_named(file, module):
+    mutate = pytest.importorskip("meta.mutate", reason="needs fork")
+    (mutant, *_) = mutants(b"a = 1 + b", file)
+    assert mutate.module_of(mutant) == module
+    assert mutate.path_of(file).is_file()
+
+
 def test_lists_of_tests_are_of_modules_and_files_that_exist():
     mutate = pytest.importorskip("meta.mutate", reason="needs fork")
-    modules = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py")]
+    modules = [*(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py")), mutate.BOUNDED]
+    assert all(mutate.path_of(module).is_file() for module in modules)
     for suite in mutate.SUITES:
         assert all(any(module.startswith(name) for module in modules) for name in suite.files)
         for test in (*suite.tests, *suite.long):
