@@ -8,6 +8,7 @@ Python gives the same bits as a processor does.
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ctypes import c_float
+from dataclasses import replace
 from itertools import chain
 from math import isfinite
 from operator import mul
@@ -205,13 +206,13 @@ def check_quantizable(weights: Weights, kind: str) -> None:
 
 def map_matrices(weights: Weights, convert: Callable[[Any], Any]) -> Weights:
     """Weights whose matrices are made by `convert`: once for those that are shared."""
-    fields = dict(vars(weights))
+    fields: dict[str, Any] = {}
     for name in MATRICES:
-        field = fields[name]
+        field = getattr(weights, name)
         if name == "wcls" and weights.shared_classifier:
             fields[name] = fields["token_embedding_table"]
         elif name in LAYERED:
             fields[name] = [convert(matrix) for matrix in field]
         else:
             fields[name] = convert(field)
-    return Weights(**fields)
+    return replace(weights, **fields)

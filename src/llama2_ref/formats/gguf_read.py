@@ -19,7 +19,7 @@ from .arrays import Arrays
 from .dtypes import DTYPES, FLOATS
 from .gguf_container import MAGIC, Container, Tensor, is_whole, parse, shown
 from .model_file import ModelFile, Source
-from .tensor_table import CLASSIFIER, EMBEDDING, GGUF, float32_bytes
+from .tensor_table import CLASSIFIER, EMBEDDING, GGUF, float32_bytes, make_weights
 
 DIVISORS = "rope_freqs.weight"
 CHUNK = 2**20  # numbers that are converted at a time
@@ -217,7 +217,7 @@ def _weights(container: Container, config: Config, matrix: Callable[[str, Tensor
         else:
             matrices = [matrix(name, tensor) for name, tensor in zip(_names(spec, config), found, strict=True)]
             fields[spec.name] = matrices if spec.per_layer else matrices[0]
-    return Weights(**{CLASSIFIER: fields[EMBEDDING]} | fields)
+    return make_weights(fields)
 
 
 def _may_lack(spec: TensorSpec) -> bool:

@@ -15,7 +15,7 @@ from .arrays import Arrays
 from .lists import LISTS
 from .llama2c_header import HEADER_BYTES, ROPE_TABLES, Header, Tensor, default_group_size, parse_header
 from .model_file import ModelFile, Progress, Source, WriteOptions
-from .tensor_table import CLASSIFIER, EMBEDDING, LLAMA2C, row_of
+from .tensor_table import LLAMA2C, make_weights, row_of
 
 
 def detect(source: Source) -> bool:
@@ -95,7 +95,7 @@ def collect_weights(header: Header, data: memoryview, arrays: Arrays) -> Weights
             made = found[spec.name]
             own = made if spec.per_layer and not spec.is_vector else made[0]
             fields[spec.name] = own[0] if spec.is_vector and not spec.per_layer else own
-    return Weights(**{CLASSIFIER: fields[EMBEDDING]} | fields)
+    return make_weights(fields)
 
 
 def _read(data: memoryview, tensor: Tensor, group_size: int, arrays: Arrays) -> Any:

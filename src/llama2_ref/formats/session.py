@@ -23,7 +23,7 @@ from ..weights import Weights
 from .arrays import Arrays
 from .lists import LISTS
 from .safetensors import SafeTensors, TensorInfo, read_file, write_file
-from .tensor_table import TABLE
+from .tensor_table import specs_of
 
 FORMAT, VERSION = "llama2-twins session", "1"
 
@@ -127,10 +127,8 @@ def fingerprint(config: Config, weights: Weights, arrays: Arrays, quantization: 
     the tokenizer; nor which engine runs the model, since the caches of all agree to within rounding.
     """
     hashed = sha256(repr(config).encode())
-    for row in TABLE:
-        spec, field = row.spec, getattr(weights, row.spec.name)
-        if field is None:
-            continue
+    for spec in specs_of(weights):
+        field = getattr(weights, spec.name)
         hashed.update(spec.name.encode())
         if spec.is_vector:
             hashed.update(b"".join(array("f", vector).tobytes() for vector in (field if spec.per_layer else [field])))

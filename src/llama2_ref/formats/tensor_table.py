@@ -72,9 +72,9 @@ class Layout:
     def check_places(self, weights: Weights) -> None:
         """Raise CheckpointError if the weights have a tensor for which this format has no place."""
         places = {spec.name for spec in self.specs()}
-        for row in TABLE:
-            if row.spec.name not in places and getattr(weights, row.spec.name) is not None:
-                raise CheckpointError(f"{row.spec.name} has no place in files of this format: write another one")
+        for spec in specs_of(weights):
+            if spec.name not in places:
+                raise CheckpointError(f"{spec.name} has no place in files of this format: write another one")
 
     def to_file_order(self, spec: TensorSpec, config: Config) -> list[int] | None:
         """Which row of a matrix here becomes each row in the file; None where they are in the same order."""
@@ -95,6 +95,11 @@ LLAMA2C = Layout("llama2c", "the header")
 HUGGING_FACE = Layout("hugging_face", "config.json", half_split=True)
 META = Layout("meta", "params.json")
 GGUF = Layout("gguf", "the metadata")
+
+
+def specs_of(weights: Weights) -> list[TensorSpec]:
+    """The tensors that a model has, in the order of Weights: also a classifier that is shared."""
+    return [row.spec for row in TABLE if getattr(weights, row.spec.name) is not None]
 
 
 def row_of(field: str) -> Row:
@@ -123,12 +128,8 @@ def parts(config: Config, weights: Weights, layout: Layout, specs: list[TensorSp
 
 def count_parameters(config: Config, weights: Weights) -> int:
     """How many numbers a model has learned: shared ones count once."""
-    return sum(
-        prod(row.spec.shape(config)) * (config.n_layers if row.spec.per_layer else 1)
-        for row in TABLE
-        if getattr(weights, row.spec.name) is not None
-        and (row.spec.name != CLASSIFIER or not weights.shared_classifier)
-    )
+    own = [spec for spec in specs_of(weights) if spec.name != CLASSIFIER or not weights.shared_classifier]
+    return sum(prod(spec.shape(config)) * (config.n_layers if spec.per_layer else 1) for spec in own)
 
 
 def dtypes_of(tensors: Tensors) -> str:
@@ -149,9 +150,13 @@ def collect_weights(layout: Layout, config: Config, tied: bool, tensors: Tensors
             fields[spec.name] = unclaimed.take(spec)
     if tied:
         unclaimed.check_tied(tensors[layout.name(EMBEDDING)])
-        fields[CLASSIFIER] = fields[EMBEDDING]
     unclaimed.check_empty()
-    return Weights(**fields)
+    return make_weights(fields)
+
+
+def make_weights(fields: dict[str, Any]) -> Weights:
+    """Weights of what a file holds: where there is no classifier, it is the embedding table."""
+    return Weights(**{CLASSIFIER: fields[EMBEDDING]} | fields)
 
 
 class _UnclaimedTensors:
