@@ -1413,6 +1413,76 @@ KEYWORDS = of(
       "tokens, end, False, self._stop, None if self._last else self._logprobs)"}),
 )  # fmt: skip
 
+# ------------------------------------------------------------------------------------------- table, seam and registry
+
+TABLE_OF, REGISTRY = "unit/formats/test_tensor_table.py::test_", "unit/formats/test_registry.py::test_"
+
+WHAT_FORMATS_SHARE = of(
+    "llama2_ref/formats/tensor_table.py",
+    ("an optional tensor is never read", TABLE_OF + "meta_s_names[llama2_fast]",
+     {"(spec.optional and not unclaimed.holds(spec))": "spec.optional"}),
+    ("an optional tensor must be there", TABLE_OF + "a_file_may_be_without_it[llama2_fast-safetensors]",
+     {"(spec.optional and not unclaimed.holds(spec))": "False"}),
+    ("a vector keeps the file's order", TABLE_OF + "an_optional_tensor_is_written_and_read[llama2_fast-safetensors]",
+     {"float32_bytes(dtype, self._in_order(spec, data))": "float32_bytes(dtype, data)"}),
+    ("what has no place is left out", TABLE_OF + "llama2_c_has_no_place_for_it[llama2_ref]",
+     {"if spec.name not in places:": "if not places:"}),
+    ("w2 and w3 come in the other order", FILES + "test_tensors_come_in_llama2_c_s_order[llama2_fast-1]",
+     {'_SPECS["w2"]': '_SPECS["w3"]', '_SPECS["w3"]': '_SPECS["w2"]'}),
+    ("a shared classifier counts twice", TABLE_OF + "shapes_and_parameters_are_those_of_weights[True]",
+     {"in specs_of(weights) if spec.name != CLASSIFIER or not weights.shared_classifier]": "in specs_of(weights)]"}),
+    ("a shared classifier is written twice", GGUF_WRITER + "test_the_gguf_package_reads_equal_tensors[True-f32]",
+     {"in specs if spec.name != CLASSIFIER or not weights.shared_classifier]": "in specs]"}),
+    ("what a model lacks is written", TABLE_OF + "a_file_may_be_without_it[llama2_fast-gguf]",
+     {"    own = [spec for spec in own if getattr(weights, spec.name) is not None]\n": ""}),
+) + of(
+    "llama2_ref/weights.py",
+    ("queries have the shape of keys", TABLE_OF + "shapes_and_parameters_are_those_of_weights[True]",
+     {'TensorSpec("wq", ("q_dim", "dim")': 'TensorSpec("wq", ("kv_dim", "dim")'}),
+) + of(
+    "llama2_ref/formats/gguf_read.py",
+    ("an optional tensor must be there", TABLE_OF + "a_file_may_be_without_it[llama2_ref-gguf]",
+     {"return spec.optional or spec.name == CLASSIFIER": "return spec.name == CLASSIFIER"}),
+) + of(
+    "llama2_ref/formats/registry.py",
+    ("params.json has the first word", REGISTRY + "folders",
+     {"in FORMATS:": "in FORMATS[::-1]:"}),
+    ("a file is opened twice", REGISTRY + "a_file_is_mapped_once[llama2_fast-gguf]",
+     {"return detect(source).read(source, arrays)": "return detect(open_source(path)).read(source, arrays)"}),
+) + of(
+    "llama2_ref/formats/llama2c.py",
+    ("a checkpoint is mapped again for its weights", REGISTRY + "a_file_is_mapped_once[llama2_ref-llama2c]",
+     {"collect_weights(header, source.data, arrays),": "read_with(arrays, path)[1],"}),
+) + of(
+    "llama2_ref/formats/model_file.py",
+    ("only files have a size", REGISTRY + "each_format_is_detected_and_read[llama2_fast-safetensors]",
+     {"files = path.iterdir() if path.is_dir() else [path]": "files = [path]"}),
+) + of(
+    "llama2_ref/tokenizers/read.py",
+    ("a folder gets the slow tokenizer",
+     REGISTRY + "llama2_c_s_tokenizer_is_of_the_package_s_class[llama2_fast-safetensors]",
+     {"return read_path(readable[0], vocab_size, tokenizer)": "return read_path(readable[0], vocab_size)"}),
+) + of(
+    "llama2_ref/support/files.py",
+    ("a message does not say which file", REGISTRY + "one_message_for_what_is_no_regular_file[mkdir]",
+     {'raise error(f"{path}: {refused}") from None': "raise refused"}),
+) + of(
+    "llama2_ref/formats/lists.py",
+    ("a whole cache is written", REGISTRY + "caches_are_written_as_far_as_they_are_asked_for",
+     {"chain.from_iterable(layer[:count])": "chain.from_iterable(layer)"}),
+    ("groups of another size are written as they are",
+     FILES + "test_int8_weights_with_other_groups_are_grouped_anew[llama2_ref]",
+     {" and matrix.group_size == group_size:": ":"}),
+) + of(
+    "llama2_ref/formats/arrays.py",
+    ("only the first row is seen", SESSION + "test_what_a_fingerprint_sees",
+     {"return sorted({0, count // 3, 2 * count // 3, count - 1})": "return [0]"}),
+) + of(
+    "llama2_fast/matrices/files.py",
+    ("sessions of numpy are handled as lists", SESSION + "test_what_is_read_is_what_was_written[numpy-7]",
+     {"    arrays = ARRAYS\n": "    arrays = session.LISTS\n"}),
+)  # fmt: skip
+
 FLAGS_AT_ODD_VALUES = of(
     "llama2_ref/cli/main.py",
     ("no steps are the default of a text", FLAGS + "steps_of_a_text[llama2_fast-['-n', 0]-300-False]",
@@ -1724,5 +1794,5 @@ INSIDE_THE_ENGINES = of(
 BUGS = [
     *ARITHMETIC, *TEXT, *CHECKPOINTS, *WHOLE_MODELS, *ENGINES, *MEASUREMENTS, *VERIFIERS, *JUDGES, *COMPILED_KERNELS,
     *AROUND_THE_KERNELS, *GGUF_FILES, *TOKENIZERS_OF_MODELS, *TEXTS_THAT_ARE_ASKED_FOR, *FOLDERS,
-    *TOKENS_THAT_ARE_0, *KEYWORDS, *FLAGS_AT_ODD_VALUES, *INSIDE_THE_ENGINES,
+    *TOKENS_THAT_ARE_0, *KEYWORDS, *FLAGS_AT_ODD_VALUES, *WHAT_FORMATS_SHARE, *INSIDE_THE_ENGINES,
 ]  # fmt: skip

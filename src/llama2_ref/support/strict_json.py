@@ -1,13 +1,14 @@
 """JSON that others wrote: read strictly, so that nothing in it can be taken in two ways or cost more than its bytes."""
 
 import json
+import os
 import reprlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from ..errors import CheckpointError, ConfigError
-from .files import is_file
+from .files import open_regular
 
 LONGEST = 100_000_000  # bytes of a file
 Settings = dict[str, Any]
@@ -86,15 +87,13 @@ def is_count(value: Any) -> TypeGuard[int]:
 
 def read_json(path: Path) -> Settings:
     """The JSON object that a file holds. Raises CheckpointError."""
-    try:
-        if not is_file(path):
-            raise CheckpointError(f"{path}: must be a file (there is none)")
-        size = path.stat().st_size
+    with open_regular(path, "a file of settings") as file:
+        size = os.fstat(file.fileno()).st_size
         if size > LONGEST:
-            raise CheckpointError(f"{path}: must have at most {LONGEST} bytes (got {size})")
-        return parse_object(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path}: must be readable ({error.strerror})") from None
+            raise CheckpointError(f"must have at most {LONGEST} bytes (got {size})")
+        data = file.read()
+    try:
+        return parse_object(data)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
