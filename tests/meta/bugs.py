@@ -17,6 +17,7 @@ KERNELS, QUANTIZE, SAMPLER = "fuzz/test_kernels.py::", "fuzz/test_quantize.py::"
 TOKENIZER, FILES, MODELS = "fuzz/test_tokenizer.py::", "fuzz/test_checkpoint.py::", "fuzz/test_transformer.py::"
 BITS, ENGINE, UNIT = "fuzz/test_simd.py::", "unit/engines/test_simd.py::", "unit/test_transformer.py::"
 PEERS, BENCH = "unit/test_peer_bugs.py::", "unit/tools/test_bench.py::"
+DISPATCH = SCRIPT = "unit/cli/test_main.py::test_"
 BAD, CHAT = "unit/cli/test_bad_input.py::", "unit/generation/test_chat.py::"
 JUDGE, GENERATE = "meta/test_judge.py::", "unit/generation/test_stream.py::"
 UNIT_TOKENIZER = "unit/test_tokenizer.py::"
@@ -439,14 +440,55 @@ ENGINES = of(
 MEASUREMENTS = [
     *of(
         "llama2_fast/tools/bench.py",
-        ("scales of int8 groups are counted as two bytes", BENCH + "test_bytes_per_token",
-         {"each = 1 + 4 / group": "each = 1 + 2 / group"}),
+        ("integers are quantized again", BENCH + "test_a_version_2_file_is_measured_as_it_is",
+         {"if not model.has_integers:": "if True:"}),
+        ("an engine that can't run is found while measuring", BENCH + "test_simd_needs_numba",
+         {'    engine_works(required=args.backend == "simd")': '    engine_works(required=False)'}),
+    ),
+    *of(
+        "llama2_fast/tools/bench_models.py",
+        ("large shapes are written only to be quantized",
+         BENCH + "test_a_large_shape_is_written_only_to_be_read[kinds1-0-files1]",
+         {"(None in kinds or model.is_small)": "True"}),
+        ("disks have room", BENCH + "test_full_disk", {"    if free < size:": "    if False:"}),
+    ),
+    *of(
+        "llama2_fast/tools/bench_peers.py",
         ("the first rate of a program counts", BENCH + "test_rates_are_found",
          {"found[-1][0] or found[-1][1]": "found[0][0] or found[0][1]"}),
+        ("a program that fails has no rate", BENCH + "test_peers_that_do_not_work",
+         {"    if done.returncode:\n": "    if False:\n"}),
+    ),
+    *of(
+        "llama2_fast/tools/bench_rounds.py",
         ("the slowest round is the best", BENCH + "test_best_and_median_of_rounds",
          {"(min if name in": "(max if name in"}),
         ("more tokens than the context holds", BENCH + "test_no_more_tokens_than_the_context_holds",
-         {"min(args.prompt, model.header.config.seq_len)": "max(args.prompt, model.header.config.seq_len)"}),
+         {"min(args.prompt, model.config.seq_len)": "max(args.prompt, model.config.seq_len)"}),
+    ),
+    *of(
+        "llama2_fast/tools/bench_report.py",
+        ("ratios are the other way round", BENCH + "test_best_and_median_of_rounds",
+         {"{name: rate / other for name": "{name: other / rate for name"}),
+    ),
+    *of(
+        "llama2_fast/tools/stored_weights.py",
+        ("scales of int8 groups are counted as two bytes", BENCH + "test_bytes_per_token",
+         {"each = 2 if half else 4": "each = 2"}),
+        ("the classifier is not read", BENCH + "test_bytes_per_token_of_a_large_shape",
+         {'(shapes[name] for name in (*LAYERED, "wcls"))': "(shapes[name] for name in LAYERED)"}),
+    ),
+    *of(
+        "llama2_fast/tools/outputs.py",
+        ("files are looked at behind the work", BENCH + "test_files_must_have_a_place",
+         {"    for path in (None if": "    for path in () and (None if"}),
+        ("nothing is written", BENCH + "test_everything_is_measured",
+         {'if args.json not in (None, "-"):': "if False:"}),
+    ),
+    *of(
+        "llama2_fast/tools/machine.py",
+        ("a machine has as many cores as it is asked for", BENCH + "test_the_machine_is_told",
+         {'"cores": available_cores()': '"cores": 1'}),
     ),
     *of(
         "llama2_fast/tools/bench_worker.py",
@@ -464,7 +506,13 @@ MEASUREMENTS = [
     *of(
         "llama2_fast/__main__.py",
         ("the exit code is lost", BAD + "test_missing_file_in_a_process_of_its_own[llama2_fast]",
-         {"sys.exit(code)": "sys.exit()"}),
+         {'sys.exit(main("python -m llama2_fast"))': 'main("python -m llama2_fast")'}),
+        ("the exit code of the script is lost", SCRIPT + "errors_of_the_script",
+         {"        return run(llama2_fast, prog=prog)": "        run(llama2_fast, prog=prog)"}),
+        ("the script calls itself by another name", SCRIPT + "errors_of_the_script",
+         {'prog: str = "llama2"': 'prog: str = "python -m llama2_fast"'}),
+        ("the script runs the reference", SCRIPT + "the_script_is_there",
+         {"run(llama2_fast, prog=prog)": "run(__import__('llama2_ref'), prog=prog)"}),
     ),
 ]  # fmt: skip
 
@@ -474,6 +522,14 @@ VERIFIERS = [
     *of(
         "llama2_fast/tools/verify.py",
         ("what is wrong ends with 0, as what is right", GUILTY, {'return 0 if report["right"] else 1': "return 0"}),
+    ),
+    *of(
+        "llama2_fast/tools/verify_json.py",
+        ("infinity is written as JSON does not have it", VERIFY + "test_no_number_is_wrong",
+         {"float(x) if isfinite(x) else None": "float(x)"}),
+    ),
+    *of(
+        "llama2_fast/tools/verify_task.py",
         ("other bits are no reason to complain", VERIFY + "test_other_bits_are_found[3 threads]",
          {" and not any(each.broken for each in bits)": ""}),
         ("more tokens may be asked for than the context holds", VERIFY + "test_arguments",
@@ -1484,19 +1540,35 @@ WHAT_FORMATS_SHARE = of(
 )  # fmt: skip
 
 FLAGS_AT_ODD_VALUES = of(
-    "llama2_ref/cli/main.py",
+    "llama2_ref/cli/generate.py",
     ("no steps are the default of a text", FLAGS + "steps_of_a_text[llama2_fast-['-n', 0]-300-False]",
      {"steps = STEPS if args.steps is None else args.steps": "steps = args.steps or STEPS"}),
+    ("the last sample is kept", FLAGS + "samples_keep_the_first[llama2_fast]",
+     {"save_session(session, streams[0])": "save_session(session, streams[-1])"}),
+) + of(
+    "llama2_ref/cli/chat.py",
     ("a chat has the steps of a text", FLAGS + "steps_of_a_chat[llama2_fast-['-n', 0]]",
-     {"model.conversation(args.steps or 0,": "model.conversation(args.steps or STEPS,"}),
-    ("the note tells of any steps beyond the default", FLAGS + "steps_of_a_text[llama2_fast-['-n', 257]-257-False]",
-     {"if steps is not None and steps > seq_len:": "if steps is not None and steps > STEPS:"}),
-    ("an explicit empty prompt is refused", FLAGS + "an_empty_prompt_begins_from_nothing[llama2_fast]",
-     {'if not text and args.prompt == "-":': "if not text:"}),
-    ("an empty text can't be cut", FLAGS + "an_empty_text_is_cut_into_bos[llama2_fast]",
-     {"    if prompt is None:\n": "    if not prompt:\n"}),
+     {"model.conversation(args.steps or 0,": "model.conversation(args.steps or 256,"}),
     ("an empty question is asked for again", FLAGS + "a_chat_needs_a_question[llama2_fast]",
      {'    if first == "":\n': "    if False:\n"}),
+    ("a chat that has no room keeps nothing", FLAGS + "a_chat_that_has_no_room_keeps_what_was_read[llama2_fast]",
+     {"            say_rates(stream)\n    finally:\n        save_session(session, stream)":
+      "            say_rates(stream)\n    except PromptError:\n        session = None\n        raise\n"
+      "    finally:\n        save_session(session, stream)"}),
+) + of(
+    "llama2_ref/cli/output.py",
+    ("the note tells of any steps beyond the default", FLAGS + "steps_of_a_text[llama2_fast-['-n', 257]-257-False]",
+     {"if steps is not None and steps > seq_len:": "if steps is not None and steps > 256:"}),
+) + of(
+    "llama2_ref/cli/input.py",
+    ("an explicit empty prompt is refused", FLAGS + "an_empty_prompt_begins_from_nothing[llama2_fast]",
+     {'if not text and args.prompt == "-":': "if not text:"}),
+) + of(
+    "llama2_ref/cli/tokenize.py",
+    ("an empty text can't be cut", FLAGS + "an_empty_text_is_cut_into_bos[llama2_fast]",
+     {"    if prompt is None:\n": "    if not prompt:\n"}),
+) + of(
+    "llama2_ref/cli/arguments.py",
     ("seed 0 is no seed", FLAGS + "seeds[llama2_fast]", {'"seed": args.seed,': '"seed": args.seed or None,'}),
     ("no alternatives are no log-probabilities", FLAGS + "log_probabilities[llama2_fast-0]",
      {'("topk", "minp", "repetition_penalty", "logprobs")}':
@@ -1512,16 +1584,27 @@ FLAGS_AT_ODD_VALUES = of(
     ("notes of a model are not told", FLAGS + "what_is_told_of_a_model[llama2_fast]",
      {"    for note in model.notes:\n": "    for note in ():\n"}),
     ("what is made of a model's numbers is not told", FLAGS + "what_is_told_of_a_model[llama2_fast]",
-     {'_say(f"{model.description}, as {args.quantize}" if args.quantize else model.description)':
-      "_say(model.description)"}),
-    ("a chat that has no room keeps nothing", FLAGS + "a_chat_that_has_no_room_keeps_what_was_read[llama2_fast]",
-     {"            _say_rates(stream)\n    finally:\n        _keep(session, stream)":
-      "            _say_rates(stream)\n    except PromptError:\n        session = None\n        raise\n"
-      "    finally:\n        _keep(session, stream)"}),
-    ("the last sample is kept", FLAGS + "samples_keep_the_first[llama2_fast]",
-     {"_keep(session, streams[0])": "_keep(session, streams[-1])"}),
+     {'say(f"{model.description}, as {args.quantize}" if args.quantize else model.description)':
+      "say(model.description)"}),
     ("0 threads are the default", FLAGS + "what_has_no_meaning[llama2_fast---threads 0-generate]",
-     {"in knobs.items() if value is not None}": "in knobs.items() if value}"}),
+     {"in engine.items() if value is not None}": "in engine.items() if value}"}),
+    ("a flag loses an alias", DISPATCH + "every_spelling_of_a_flag[llama2_fast---minp]",
+     {'"--min-p", "--minp", dest': '"--min-p", dest'}),
+) + of(
+    "llama2_ref/cli/main.py",
+    ("a verb is not run", DISPATCH + "a_verb_is_one_module[llama2_fast]",
+     {"    return int((import_module(modules[mode]) if mode else verb).run(llama2, args) or 0)": "    return 0"}),
+    ("the exit code of a verb is lost", DISPATCH + "the_exit_code_of_a_verb_is_that_of_the_program[llama2_fast]",
+     {".run(llama2, args) or 0)": ".run(llama2, args) and 0 or 0)"}),
+    ("verbs of a package have no help", DISPATCH + "the_help_has_every_verb[llama2_fast]",
+     {"for name, module in modules.items()}": "for name, module in VERBS.items()}"}),
+    ("every verb is imported", DISPATCH + "a_verb_imports_no_other[llama2_fast-generate]",
+     {"    name, words = (first":
+      "    [import_module(module) for module in modules.values()]\n    name, words = (first"}),
+    ("the verb of llama2.c's -m is not heeded", "unit/cli/test_cli.py::test_mode_chat_is_the_verb",
+     {'mode = getattr(args, "mode", None)': "mode = None"}),
+    ("tools are not there", DISPATCH + "the_help_has_every_verb[llama2_fast]", {"if find_spec(tools)": "if False"}),
+    ("a flag that is none is ignored", BAD + "test_flags_that_are_none", {"    if unknown:\n": "    if False:\n"}),
 ) + of(
     "llama2_ref/generation/stream.py",
     ("a text makes one token more than it has steps", FLAGS + "steps_of_a_text[llama2_fast-['-n', 1]-1-False]",

@@ -23,7 +23,7 @@ from llama2_ref.tokenizer import BOS
 from .. import kernels
 from ..engines.choose import choose_backend, engine_works
 from ..engines.threads import Team
-from ..matrices.files import read_checkpoint
+from ..model import read_model
 from ..transformer import Transformer
 from .random_models import own_copies, random_weights, shape_header
 
@@ -36,7 +36,7 @@ STRIDE = 256  # bytes that the compiled loop reads at a time
 class Job:
     """What to measure."""
 
-    checkpoint: str | None  # None: the weights of the shape are made in memory
+    checkpoint: str | None  # a file or folder of any format; None: the weights of the shape are made in memory
     shape: str | None
     quantize: str | None
     backend: str | None
@@ -78,9 +78,9 @@ def _load(job: Job) -> tuple[Transformer, float | None]:
     """The model, and how long it took to load it."""
     start = perf_counter()
     if job.checkpoint is not None:
-        config, weights = read_checkpoint(job.checkpoint)
+        file = read_model(job.checkpoint)
         knobs = {"threads": job.threads, "backend": job.backend, "quantize": job.quantize}
-        return Transformer(config, weights, **knobs), perf_counter() - start  # type: ignore[arg-type]
+        return Transformer(file.config, file.weights, **knobs), perf_counter() - start  # type: ignore[arg-type]
     header: Header = shape_header(str(job.shape), 1)
     weights = random_weights(header, job.quantize)
     backend = choose_backend(job.backend, True, weights)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,8 @@ import pytest
 
 import llama2_fast
 import llama2_ref
-from llama2_ref.cli.main import EXAMPLES, VERBS, main
+from llama2_ref.cli import VERBS
+from llama2_ref.cli.main import main
 from llama2_ref.model import BUNDLED
 from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, small_disk, start, write_scripted
 from support.models import random_twins, write_model
@@ -25,6 +27,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs the file descriptor
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full, or file names of any bytes, as Linux has")
 
 CONFIG = llama2_ref.Config(dim=16, hidden_dim=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=64)
+EXAMPLES = [import_module(name).EXAMPLES for name in VERBS.values()]
 RATES = r"prompt: (\d+) tokens, [\d.]+ tok/s; generated: (\d+) tokens, [\d.]+ tok/s; seed (\d+)"
 FULL = "fd = os.open('/dev/full', os.O_WRONLY); "  # code to run before the command line
 
@@ -81,7 +84,7 @@ def test_help_shows_examples(llama2: ModuleType, ask: Ask, verb: str, flag: str)
     assert not err
 
 
-@pytest.mark.parametrize("line", [line.strip() for text in EXAMPLES.values() for line in text.splitlines()][1:])
+@pytest.mark.parametrize("line", [line.strip() for text in EXAMPLES for line in text.splitlines()][1:])
 def test_examples_are_understood(
     llama2: ModuleType, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -559,7 +562,7 @@ def test_ctrl_c_leaves_the_old_file(llama2: ModuleType, tmp_path: Path, monkeypa
         if 2 * done > total:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("llama2_ref.cli.main._say_progress", interrupt)
+    monkeypatch.setattr("llama2_ref.cli.quantize.say_progress", interrupt)
     path, output = write_model(tmp_path, CONFIG), tmp_path / "q.bin"
     output.write_text("old")
     assert main(llama2, ["quantize", str(path), str(output)]) == 130

@@ -15,7 +15,8 @@ import pytest
 import llama2_fast
 import llama2_ref
 from llama2_ref import Config
-from llama2_ref.cli.main import CONVERT, main
+from llama2_ref.cli.convert import CONVERT
+from llama2_ref.cli.main import main
 from llama2_ref.formats.gguf_container import read_container
 from support.commands import run, small_disk
 from support.gguf_bytes import Of, by_name, config_entries, gguf_of, model_tensors, opened
@@ -261,7 +262,7 @@ def test_ctrl_c_leaves_nothing(
         if 2 * part > total:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("llama2_ref.cli.main._say_progress", interrupt)
+    monkeypatch.setattr("llama2_ref.cli.convert.say_progress", interrupt)
     assert main(llama2, ["convert", str(model), str(model.with_name(name))]) == 130
     assert "interrupted: nothing is written" in capsys.readouterr().err
     assert folder_of(model) == {"model.bin", "tokenizer.bin"}

@@ -19,9 +19,11 @@ import pytest
 import llama2_fast
 import llama2_ref
 from llama2_fast.engines.choose import installed
-from llama2_fast.tools import bench
+from llama2_fast.tools import bench, bench_models, bench_rounds
 from llama2_fast.tools import bench_worker as _measure
 from llama2_fast.tools import random_models as _shapes
+from llama2_fast.tools.bench_peers import find_rate
+from llama2_fast.tools.stored_weights import bytes_per_token, float32_matrices, quantized, stored_matrices
 from llama2_ref.cli.main import main
 from llama2_ref.formats.llama2c_header import Header
 from llama2_ref.quantize import LAYERED
@@ -46,7 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A shape "small", little memory for bandwidth, and a folder for temporary files, which must be empty then."""
     folder = tmp_path_factory.mktemp("temporary")
-    monkeypatch.setattr(bench, "READ_BYTES", 2**20)
+    monkeypatch.setattr(bench_rounds, "READ_BYTES", 2**20)
     monkeypatch.setitem(_shapes.SHAPES, "small", CONFIG)
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     yield folder
@@ -128,6 +130,12 @@ def test_json_may_go_to_standard_output(ask: Ask, model: Path) -> None:
     assert json.loads(ask(model, "--backend", "numpy", "--json", "-")[0])["settings"]["rounds"] == 1
 
 
+def test_the_machine_is_told(ask: Ask, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llama2_fast.tools.machine.available_cores", lambda: 77)
+    out, _ = ask(model, "--backend", "numpy")
+    assert ", 77 cores, threads: " in out
+
+
 def test_the_bundled_model_is_the_default(ask: Ask) -> None:
     assert ask("--backend", "numpy")[0].splitlines()[1].startswith("tiny.bin")
 
@@ -152,7 +160,7 @@ def test_a_version_2_file_is_measured_as_it_is(ask: Ask, refuse: Refuse, tmp_pat
 @pytest.mark.parametrize("largest", [2**31, 0], ids=["from a file", "in memory"])
 def test_a_shape_has_files_for_peers(ask: Ask, monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
     """float32, int8 and a tokenizer, all of which fit each other."""
-    monkeypatch.setattr(bench, "LARGEST_FILE", largest)
+    monkeypatch.setattr(bench_models, "LARGEST_FILE", largest)
     code = """
 import sys, llama2_fast
 a, b = llama2_fast.load(sys.argv[1], sys.argv[3]), llama2_fast.load(sys.argv[2], sys.argv[3])
@@ -179,9 +187,9 @@ def test_best_and_median_of_rounds(ask: Ask, model: Path, tmp_path: Path, monkey
         turns.append("other")
         return {"decode_rate": [5.0, 8.0, 6.0][turns.count("other") - 1]}
 
-    monkeypatch.setattr(bench, "_run_ours", engine)
-    monkeypatch.setattr(bench, "_run_peer", other)
-    monkeypatch.setattr(bench, "_table", lambda report: [json.dumps(report)])
+    monkeypatch.setattr(bench_rounds, "_run_ours", engine)
+    monkeypatch.setattr(bench_rounds, "_run_peer", other)
+    monkeypatch.setattr(bench, "table", lambda report: [json.dumps(report)])
     monkeypatch.setattr(sys.modules[__name__], "SHORT", ("--rounds", "3"))
     (found,) = json.loads(ask(model, "--peer", peer("other", ""))[0])["models"]
     first, second = found["results"]
@@ -219,15 +227,18 @@ def test_help_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None
         (Header(2, CONFIG, True, 32), None, True, (24960 - 3072) * (1 + 4 / 32) + 3072 * 4),  # w2: groups span rows
     ],
 )
-def test_bytes_per_token(header: Header, kind: str | None, packed: bool, expected: float) -> None:
-    assert bench.bytes_per_token(header, kind, packed) == expected
+def test_bytes_per_token(header: Header, kind: str | None, packed: bool, expected: float, tmp_path: Path) -> None:
+    path = tmp_path / "zeros.bin"
+    path.write_bytes(header.pack() + bytes(header.file_bytes() - len(header.pack())))
+    matrices = stored_matrices(llama2_fast.read_checkpoint(path)[1])
+    assert bytes_per_token(quantized(matrices, kind) if kind else matrices, packed) == expected
 
 
 def test_bytes_per_token_of_a_large_shape() -> None:
     """7B: 6.6 billion weights at 4.5 bits."""
-    header = _shapes.shape_header("7B", 1)
+    matrices = quantized(float32_matrices(_shapes.SHAPES["7B"]), "int4")
     weights = 32 * (4 * 4096**2 + 3 * 4096 * 11008) + 32000 * 4096
-    assert bench.bytes_per_token(header, "int4", True) == weights * 0.5625
+    assert bytes_per_token(matrices, True) == weights * 0.5625
 
 
 @pytest.mark.parametrize(
@@ -248,7 +259,7 @@ def test_bytes_per_token_of_a_large_shape() -> None:
     ],
 )
 def test_rates_are_found(text: str, rate: float | None) -> None:
-    assert bench.find_rate(text) == rate
+    assert find_rate(text) == rate
 
 
 # --------------------------------------------------------------------------------------------------------------- shapes
@@ -419,7 +430,7 @@ def test_ctrl_c_while_a_file_is_written(monkeypatch: pytest.MonkeyPatch, capsys:
         if 2 * done > total:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench, "_say_progress", interrupt)
+    monkeypatch.setattr(bench_models, "say_progress", interrupt)
     assert main(llama2_fast, ["bench", "--shape", "small", *SHORT]) == 130
     assert capsys.readouterr() == ("", "")
 
@@ -451,9 +462,9 @@ def test_a_large_shape_is_written_only_to_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[str | None], largest: int, files: set[str]
 ) -> None:
     """Engines that quantize make the weights of a large shape in memory."""
-    monkeypatch.setattr(bench, "LARGEST_FILE", largest)
-    model = bench.Model("small", _shapes.shape_header("small", 0), "small")
-    bench._prepare_files(model, kinds, [], tmp_path)
+    monkeypatch.setattr(bench_models, "LARGEST_FILE", largest)
+    model = bench_models.model_of_shape("small", {})
+    bench_models.prepare_files(model, kinds, [], tmp_path)
     assert set(model.files) == files
 
 

@@ -21,9 +21,10 @@ import llama2_fast
 import llama2_ref
 from llama2_fast.conformance.logits import Findings, Position
 from llama2_fast.engines.choose import installed
-from llama2_fast.tools import verify
+from llama2_fast.tools import verify_task
 from llama2_ref.bounded import SLACK
-from llama2_ref.cli.main import VERBS, main
+from llama2_ref.cli import VERBS
+from llama2_ref.cli.main import main
 from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
 from support.models import random_twins, write_model
 from support.peer import Peer
@@ -154,7 +155,7 @@ def test_loops_and_formulas_agree(ask: Ask, model: Path) -> None:
 def test_loops_are_for_little_work(ask: Ask, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the output says which were used."""
     assert "bounds: the reference's own loops" in ask(0, model, "--backend", "numpy", "-n", "2")
-    monkeypatch.setattr(verify, "LOOPS_WORK", 2 * 24960 - 1)
+    monkeypatch.setattr(verify_task, "LOOPS_WORK", 2 * 24960 - 1)
     assert "bounds: closed formulas" in ask(0, model, "--backend", "numpy", "-n", "2")
 
 
@@ -174,8 +175,8 @@ def test_version_2_files(ask: Ask, tmp_path: Path, asked: str, kernel: str) -> N
 
 def test_large_models_get_fewer_tokens(ask: Ask, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(json.loads(ask(0, model, "--backend", "numpy", "--json", "-"))["tokens"]["ids"]) == CONFIG.seq_len
-    for work, count in ((24960 * 11, 11), (24960, verify.FEWEST)):
-        monkeypatch.setattr(verify, "CLOSED_WORK", work)
+    for work, count in ((24960 * 11, 11), (24960, verify_task.MIN_STEPS)):
+        monkeypatch.setattr(verify_task, "CLOSED_WORK", work)
         assert len(json.loads(ask(0, model, "--backend", "numpy", "--json", "-"))["tokens"]["ids"]) == count
 
 

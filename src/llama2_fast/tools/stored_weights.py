@@ -1,0 +1,81 @@
+"""Which matrices a token is multiplied by, and how many bytes of them are read for it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from llama2_ref.config import Config
+from llama2_ref.formats.llama2c_header import Header
+from llama2_ref.quantize import LAYERED, matrix_group_size
+
+from ..weights import BFloat16Matrix, Weights, matrix_of
+
+FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+OFFSETS = "int4 with offsets"
+
+
+class MatrixInfo(NamedTuple):
+    """All that is known of a matrix without its numbers."""
+
+    rows: int
+    cols: int
+    dtype: str  # a key of FLOAT_BYTES, "int8", "int4", or OFFSETS
+    group_size: int = 0  # of integers
+
+
+def stored_matrices(weights: Weights) -> list[MatrixInfo]:
+    """The matrices that each token is multiplied by, as a file has them. Of the embedding table it needs a row only."""
+    fields = (getattr(weights, name) for name in LAYERED)
+    return [_info(matrix) for matrix in (*(matrix for field in fields for matrix in field), weights.wcls)]
+
+
+def _info(matrix: Any) -> MatrixInfo:
+    kind = matrix_of(matrix)
+    rows, cols = kind.shape
+    if kind.group_size:
+        return MatrixInfo(rows, cols, kind.label, kind.group_size)
+    return MatrixInfo(rows, cols, "bfloat16" if isinstance(matrix, BFloat16Matrix) else str(matrix.dtype))
+
+
+def float32_matrices(config: Config) -> list[MatrixInfo]:
+    """The same of a model whose weights are float32 numbers."""
+    shapes = Header(1, config, False).shapes()
+    return [
+        MatrixInfo(rows, cols, "float32")
+        for copies, rows, cols in (shapes[name] for name in (*LAYERED, "wcls"))
+        for _ in range(copies)
+    ]
+
+
+def dtype_names(matrices: Sequence[MatrixInfo]) -> str:
+    """The dtypes of a model's matrices, that of most numbers first."""
+    sizes: dict[str, int] = {}
+    for matrix in matrices:
+        sizes[matrix.dtype] = sizes.get(matrix.dtype, 0) + matrix.rows * matrix.cols
+    return ", ".join(sorted(sizes, key=lambda dtype: -sizes[dtype]))
+
+
+def quantized(matrices: Sequence[MatrixInfo], kind: str) -> list[MatrixInfo]:
+    """What `--quantize` makes of them: "int8" or "int4"."""
+    return [m._replace(dtype=kind, group_size=matrix_group_size(m.cols, kind)) for m in matrices]
+
+
+def bytes_per_token(matrices: Sequence[MatrixInfo], packed: bool) -> float:
+    """Bytes of weights that one decoded token reads. `packed`: by the compiled engine, in its own layout.
+
+    A number takes 4 bytes as float32, 2 as float16 or bfloat16 (numpy: 4), 1 as int8, and 1/2 as int4 (numpy: 1). The
+    scale of a group takes 4, of int4 2 (numpy: 4), and so does an offset. The cache, norms and one row of the embedding
+    are left out: they are small next to that.
+    """
+    return sum(matrix.rows * matrix.cols * sum(_bytes_per_number(matrix, packed)) for matrix in matrices)
+
+
+def _bytes_per_number(matrix: MatrixInfo, packed: bool) -> Iterator[float]:
+    if not matrix.group_size:
+        yield FLOAT_BYTES[matrix.dtype] if packed else 4
+        return
+    half = packed and matrix.dtype != "int8"
+    yield 0.5 if half else 1
+    each = 2 if half else 4
+    yield each / matrix.group_size
+    if matrix.dtype == OFFSETS:
+        yield each / matrix.group_size
