@@ -129,8 +129,8 @@ SCRIPT = """
 import hashlib
 from fuzz.test_simd import FIXED, fixed_logits, logit_of_a_float16
 from llama2_fast.engines.simd.compiler import target
-from llama2_fast.engines.simd.kernels import vectors
-print(*target.processor(), vectors._AVX2, vectors._SSSE3, sep=":")
+from llama2_fast.engines.simd.kernels import byte_dots
+print(*target.processor(), byte_dots._AVX2, byte_dots._SSSE3, sep=":")
 for kind in FIXED:
     print(hashlib.sha256(fixed_logits(kind).tobytes()).hexdigest())
 print(*map(logit_of_a_float16, ("inf", "nan")))

@@ -78,7 +78,7 @@ class Suite:
 _TRANSFORMER = "fuzz/test_transformer.py::test_every_buffer"
 BITS = "fuzz/test_simd.py::test_bits"
 KERNELS = Suite(
-    ("engines/simd/kernels/", "engines/simd/fields.py"),
+    ("engines/simd/kernels/", "engines/simd/tables.py", "engines/simd/packed_layout.py"),
     (
         "fuzz/test_simd.py::test_every_machine_finds_these_bits",
         "fuzz/test_simd.py::test_cos_and_sin",

@@ -18,10 +18,12 @@ from types import ModuleType
 from typing import Any
 
 KERNELS = (  # each uses those before it
-    "fields", "kernels.vectors", "kernels.elementary", "kernels.products", "kernels.layers", "kernels.step",
-    "kernels.entries",
+    "tables", "packed_layout", "kernels.instructions", "kernels.vectors", "kernels.byte_dots", "kernels.float_formats",
+    "kernels.operands", "kernels.records", "kernels.elementary", "kernels.rows", "kernels.attention",
+    "kernels.float_products", "kernels.packed_rows", "kernels.int_products", "kernels.step", "kernels.entries",
 )  # fmt: skip
 DECORATOR = "jit"
+TYPES = {"Vector", "Format", "Record", "RecordAddress"}  # classes of numba's types, and what types are made from
 AVX2 = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+ssse3,+sse4.2,+bmi,+bmi2,+f16c,+sse2"}
 
 
@@ -187,7 +189,7 @@ def _changes(before: list[ast.stmt], after: list[ast.stmt]) -> Iterator[ast.stmt
         if ast.dump(old) != ast.dump(new):
             if _bound(old) != _bound(new) or not _bound(new):
                 raise NotIncremental("other names are bound")
-            if isinstance(new, ast.ClassDef) or (isinstance(new, ast.Assign) and "Vector" in _mentioned(new)):
+            if isinstance(new, ast.ClassDef) or (isinstance(new, ast.Assign) and TYPES & _mentioned(new)):
                 raise NotIncremental("a type has changed")  # numba goes on with the old one of that name
             yield new
 

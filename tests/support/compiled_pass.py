@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from llama2_fast.engines.simd import fields as f
+from llama2_fast.engines.simd import tables as f
 
 LANES, FLOAT = 16, 4
 FLOAT_BYTES = {f.FLOAT32: 4, f.FLOAT16: 2, f.BFLOAT16: 2}
@@ -36,13 +36,13 @@ class Pass:
     """The table of a pass, and the arrays to which it, the caches and the taps refer."""
 
     def __init__(self, config: Any, job: Any, caches: list[Any], buffers: dict[Any, np.ndarray]) -> None:
-        self._config, self._table = config, job._table
-        self._count, self._team = self["COUNT"], self["TEAM"]
+        self._config, self._job = config, job
+        self._count, self._team = self["count"], self["threads"]
         spans = {(array.ctypes.data, array.nbytes) for array in _arrays([job, caches, buffers], set())}
         self._starts, self._sizes = np.array(sorted(spans), np.int64).T
 
     def __getitem__(self, name: str) -> int:
-        return int(self._table[getattr(f, name) // 8])
+        return int(self._job[name])
 
     def check(self) -> int:
         """Assert that all is large enough. Returns the number of tokens."""
@@ -59,7 +59,7 @@ class Pass:
         assert size == 0 or left >= size, f"{what} takes {size} bytes, and has {left}"
 
     def _row_buffer(self, name: str, stride: str, rows: int, width: int) -> None:
-        step = self["STRIDE_" + stride]
+        step = self[stride + "_stride"]
         assert step >= width, f"a row of {name} takes {width} bytes, and the next one begins after {step}"
         self._room(name, self[name], (rows - 1) * step + width)
 
@@ -68,40 +68,40 @@ class Pass:
         c, count, own = self._config, self._count, max(self._count, self._team)
         dim, q, kv, hidden = (_vectors(n) * FLOAT for n in (c.dim, c.q_dim, c.kv_dim, c.hidden_dim))
         for name, stride, rows, width in (
-            ("X", "D", count, dim), ("H", "D", own, dim), ("Y", "D", count, dim), ("Q", "Q", count, q),
-            ("ATT", "Q", count, q), ("K", "KV", count, kv), ("V", "KV", count, kv), ("GATE", "F", count, hidden),
-            ("UP", "F", count, hidden), ("TURNS", "TURNS", count, 2 * FLOAT * (c.head_size // 2)),
+            ("x", "dim", count, dim), ("h", "dim", own, dim), ("y", "dim", count, dim), ("q", "q", count, q),
+            ("att", "q", count, q), ("k", "kv", count, kv), ("v", "kv", count, kv), ("gate", "hidden", count, hidden),
+            ("up", "hidden", count, hidden), ("rope_table", "rope", count, 2 * FLOAT * (c.head_size // 2)),
         ):  # fmt: skip
             self._row_buffer(name, stride, rows, width)
         for groups, group, steps in self._groups():
             quants = (groups - 1) * steps * 4 + _vectors(group)  # whole vectors are stored
-            self._row_buffer("QUANTS", "QUANTS", own, quants)
-            self._row_buffer("QUANT_SCALES", "GROUPS", own, groups * FLOAT)
-            self._row_buffer("QUANT_SUMS", "GROUPS", own, groups * FLOAT)
-        for name in ("TOKENS", "POSITIONS", "KEYS", "VALUES", "CAPACITIES", "ERRORS"):
+            self._row_buffer("quants", "quants", own, quants)
+            self._row_buffer("quant_scales", "groups", own, groups * FLOAT)
+            self._row_buffer("quant_sums", "groups", own, groups * FLOAT)
+        for name in ("tokens", "positions", "keys", "values", "capacities", "errors"):
             self._room(name, self[name], 8 * count)
-        positions = max(self._integers("POSITIONS", count)) + 1
+        positions = max(self._integers("positions", count)) + 1
         scores = FLOAT * (_vectors(c.head_size) + -(-positions // 32) * 32)  # two blocks of positions at a time
-        self._row_buffer("SCORES", "SCORES", self._team, scores)
+        self._row_buffer("scores", "scores", self._team, scores)
 
     def _outputs(self) -> None:
         """Logits, and copies for taps."""
-        c, wanted = self._config, self["WANTED"]
-        self._room("WANTED_ROWS", self["WANTED_ROWS"], 8 * wanted)
-        assert all(0 <= row < self._count for row in self._integers("WANTED_ROWS", wanted))
+        c, wanted = self._config, self["wanted"]
+        self._room("wanted_rows", self["wanted_rows"], 8 * wanted)
+        assert all(0 <= row < self._count for row in self._integers("wanted_rows", wanted))
         if wanted:
-            self._row_buffer("LOGITS", "LOGITS", wanted, _vectors(c.vocab_size) * FLOAT)
-        if not self["TAPS"]:
+            self._row_buffer("logits", "logits", wanted, _vectors(c.vocab_size) * FLOAT)
+        if not self["taps"]:
             return
         widths = [c.dim, c.q_dim, c.kv_dim, c.kv_dim, c.q_dim, c.dim, c.dim, c.hidden_dim, c.dim] * c.n_layers
         sizes = [self._count * width for width in widths] + [wanted * n for n in (c.dim, c.vocab_size) if wanted]
-        self._room("TAPS", self["TAPS"], 8 * len(sizes))
-        for number, (place, size) in enumerate(zip(self._integers("TAPS", len(sizes)), sizes, strict=True)):
+        self._room("taps", self["taps"], 8 * len(sizes))
+        for number, (place, size) in enumerate(zip(self._integers("taps", len(sizes)), sizes, strict=True)):
             self._room(f"tap {number}", place, size * FLOAT)
 
     def _caches(self) -> None:
-        c, rows = self._config, [self._integers(name, self._count) for name in ("KEYS", "VALUES", "CAPACITIES")]
-        for position, keys, values, room in zip(self._integers("POSITIONS", self._count), *rows, strict=True):
+        c, rows = self._config, [self._integers(name, self._count) for name in ("keys", "values", "capacities")]
+        for position, keys, values, room in zip(self._integers("positions", self._count), *rows, strict=True):
             assert room % LANES == 0, f"keys are kept in whole blocks (got {room})"
             assert position < room, f"position {position} is behind the end of a cache of {room}"
             heads = c.n_layers * c.n_kv_heads * room
@@ -111,8 +111,8 @@ class Pass:
     def _matrices(self) -> None:
         """Weights, scales and norms."""
         c = self._config
-        self._room("NORMS", self["NORMS"], 2 * c.n_layers * self["STRIDE_D"] + _vectors(c.dim) * FLOAT)
-        self._room("FREQUENCIES", self["FREQUENCIES"], 8 * (c.head_size // 2))
+        self._room("norms", self["norms"], 2 * c.n_layers * self["dim_stride"] + _vectors(c.dim) * FLOAT)
+        self._room("frequencies", self["frequencies"], 8 * (c.head_size // 2))
         for kind, rows, cols, weights, scales, groups, group, steps in self._descriptions():
             if kind in FLOAT_BYTES:
                 self._room("weights", weights, rows * cols * FLOAT_BYTES[kind])
@@ -128,11 +128,11 @@ class Pass:
         return {each[5:] for each in self._descriptions() if each[0] not in FLOAT_BYTES}
 
     def _descriptions(self) -> list[tuple[int, ...]]:
-        count, size = 7 * self._config.n_layers + 2, f.MATRIX_SIZE
-        self._room("MATRICES", self["MATRICES"], count * size)
-        names = (f.KIND, f.ROWS, f.COLS, f.WEIGHTS, f.SCALES, f.GROUPS, f.GROUP, f.STEPS)
-        numbers = self._integers("MATRICES", count * size // 8)
-        return [tuple(numbers[(i * size + name) // 8] for name in names) for i in range(count)]
+        count, size = 7 * self._config.n_layers + 2, f.MATRIX.size
+        self._room("matrices", self["matrices"], count * size)
+        names = ("kind", "rows", "cols", "weights", "scales", "groups", "group_size", "steps")
+        numbers = self._integers("matrices", count * size // 8)
+        return [tuple(numbers[(i * size + f.MATRIX.fields[name].offset) // 8] for name in names) for i in range(count)]
 
     def _integers(self, name: str, count: int) -> list[int]:
         """The numbers at an address of the table."""

@@ -26,7 +26,6 @@ from support.ready_code import READY, put_code
 
 pytest.importorskip("numba", reason="the simd backend needs numba (extra jit)")
 
-from llama2_fast.engines.simd import fields as f
 from llama2_fast.engines.simd.compiler.library import library
 from llama2_fast.engines.simd.packing import pack
 from llama2_fast.engines.simd.thread_team import Team
@@ -505,7 +504,7 @@ def test_as_many_threads_as_cores_run_what_is_worth_it(monkeypatch):
         model = transformer(backend="simd", **options)
         model.forward([1, 2], model.new_cache())
         engine = model.engine
-        return model.threads, engine._workers.threads, engine._job._table[f.TEAM // 8]
+        return model.threads, engine._workers.threads, engine._job["threads"]
 
     assert threads() == (1, 1, 1)
     assert threads(threads=2) == (2, 2, 2)
@@ -629,29 +628,53 @@ def test_the_processor_is_the_one_that_is_named(monkeypatch):
 
 def test_no_two_fields_overlap():
     """A number of the job has eight bytes for itself; one that threads write has a line of the cache."""
-    names = [name for name, value in vars(f).items() if isinstance(value, int) and name.isupper()]
-    matrix = ["KIND", "ROWS", "COLS", "WEIGHTS", "SCALES", "GROUPS", "GROUP", "STEPS"]
-    others = [
-        "FLOAT32",
-        "FLOAT16",
-        "BFLOAT16",
-        "INT8",
-        "INT4",
-        "INT4_OFFSET",
-        "LANES",
-        "MATRIX_SIZE",
-        "JOB_SIZE",
-        "LAYER_MATRICES",
-        "TAPS_IN_LAYER",
-    ]
-    job = [name for name in names if name not in matrix + others]
-    for some, size in ((matrix, f.MATRIX_SIZE), (job, f.JOB_SIZE)):
-        places = sorted(getattr(f, name) for name in some)
-        assert all(b - a >= 8 for a, b in zip(places, [*places[1:], size], strict=True))
+    from llama2_fast.engines.simd.tables import COUNTER, JOB, MATRIX
+
+    for record in (JOB, MATRIX):
+        places = [field.offset for field in record.fields.values()]
+        assert all(b - a >= 8 for a, b in zip(places, [*places[1:], record.size], strict=True))
         assert all(place % 8 == 0 for place in places)
-    lines = {getattr(f, name) // 64 for name in ("ARRIVED", "ABORTED", "CLAIMED")}
-    assert len(lines) == 3
-    assert not lines & {getattr(f, name) // 64 for name in job if name not in ("ARRIVED", "ABORTED", "CLAIMED")}
+    counters = [field.offset for field in JOB.fields.values() if field.type == COUNTER]
+    others = [field.offset for field in JOB.fields.values() if field.type != COUNTER]
+    lines = {place // 64 for place in counters}
+    assert len(lines) == len(counters) == 3
+    assert not lines & {place // 64 for place in others}
+
+
+def test_a_table_is_written_with_the_types_of_its_fields():
+    """A float is refused where an integer is read, and a table of integers that lacks one."""
+    from llama2_fast.engines.simd.tables import MATRIX
+
+    job = llama2_fast.Transformer(CONFIG, random_twins(CONFIG, 1).fast, backend="simd").engine._job
+    assert (job["eps"], job["dim"]) == (CONFIG.norm_eps, CONFIG.dim)
+    job._set(eps=2)
+    assert job["eps"] == 2
+    with pytest.raises(TypeError):
+        job._set(dim=2.0)
+    with pytest.raises(KeyError):
+        job._set(width=2)
+    with pytest.raises(TypeError, match=r"Matrix has the fields kind, rows, .* \(got kind, rows\)"):
+        MATRIX.row(kind=1, rows=2)
+
+
+def test_compiled_code_reads_a_field_with_its_type():
+    import numba
+    from numba import types
+
+    from llama2_fast.engines.simd.compiler.jit import jit
+    from llama2_fast.engines.simd.kernels.records import job_at
+    from llama2_fast.engines.simd.tables import ADDRESS, COUNTER, FLOAT, INT, JOB
+
+    type_of = {INT: types.int64, ADDRESS: types.int64, COUNTER: types.int64, FLOAT: types.float64}
+    for name in ("eps", "dim", "x", "arrived"):
+        space = {"job_at": job_at}
+        exec(f"def read(address): return job_at(address).{name}", space)
+        read = jit(space["read"])
+        read.compile((types.int64,))
+        assert read.overloads[types.int64,].signature.return_type == type_of[JOB.fields[name].type]
+    wrong = jit(lambda address: job_at(address).width)
+    with pytest.raises(numba.TypingError, match="width"):
+        wrong.compile((types.int64,))
 
 
 @pytest.mark.parametrize("size", [32, 64])

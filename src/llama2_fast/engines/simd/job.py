@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +11,24 @@ from numpy.typing import NDArray
 from llama2_ref.config import Config, RopeScaling
 
 from ...weights import Weights
-from . import fields as f
-from .fields import padded
 from .kv_cache import KVCache
 from .packing import Packed
+from .tables import FLOAT, FLOAT_BYTES, JOB, LANES, LAYER_TAPS, LINE_BYTES, WORD_BYTES, padded
 
 Array = NDArray[np.float32]
 Piece = tuple[int, Sequence[int], KVCache, int]  # number of the sequence, tokens, cache, how many logits are wanted
 
-LINE = 64  # bytes
+# Buffers with a row for each row of the batch, and for each thread, by the field that holds the bytes between two rows.
+_BUFFERS = {
+    "dim_stride": ("x", "h", "y"),
+    "q_stride": ("q", "att"),
+    "kv_stride": ("k", "v"),
+    "hidden_stride": ("gate", "up"),
+    "quants_stride": ("quants",),
+    "groups_stride": ("quant_scales", "quant_sums"),
+    "rope_stride": ("rope_table",),
+}
+_ROWS = ("tokens", "positions", "keys", "values", "capacities", "wanted_rows", "errors")  # an integer for each row
 
 
 class Job:
@@ -28,29 +38,41 @@ class Job:
         self._config, self._matrices, self._threads = config, matrices, threads
         self._room = self._positions = 0  # rows, and positions, that buffers are made for
         self._buffers: dict[str, NDArray[np.uint8]] = {}
-        table = _aligned(f.JOB_SIZE)
-        self._table = table.data.cast("q")
+        table = _aligned(JOB.size)
+        self._integers: Any = table.data.cast("q")
+        self._floats: Any = table.data.cast("d")
         self.address = table.ctypes.data
-        self._description = np.array([m.description for m in matrices], np.int64)
+        self._descriptions = np.array([m.description for m in matrices], np.int64)
         norms = np.zeros((2 * config.n_layers + 1, padded(config.dim)), np.float32)
         norms[0:-1:2, : config.dim] = np.asarray(weights.rms_att_weight)
         norms[1::2, : config.dim] = np.asarray(weights.rms_ffn_weight)
         norms[-1, : config.dim] = np.asarray(weights.rms_final_weight)
         self._norms, self._frequencies = norms, _frequencies(*config.rope)
         c = config
-        self._set(TEAM=threads, DIM=c.dim, HIDDEN=c.hidden_dim, LAYERS=c.n_layers, HEADS=c.n_heads)
-        self._set(KV_HEADS=c.n_kv_heads, HEAD_SIZE=c.head_size, FREQUENCIES=self._frequencies.ctypes.data)
-        self._set(MATRICES=self._description.ctypes.data, NORMS=norms.ctypes.data)
-        floats = table.data.cast("d")
-        floats[f.EPS // 8], floats[f.SCORE_SCALE // 8] = c.norm_eps, 1 / sqrt(c.head_size)
+        self._set(threads=threads, dim=c.dim, hidden_dim=c.hidden_dim, layers=c.n_layers, heads=c.n_heads)
+        self._set(kv_heads=c.n_kv_heads, head_size=c.head_size, eps=c.norm_eps, score_scale=1 / sqrt(c.head_size))
+        self._set(matrices=self._descriptions.ctypes.data, norms=norms.ctypes.data)
+        self._set(frequencies=self._frequencies.ctypes.data)
 
-    def _set(self, **values: int) -> None:
+    def _set(self, **values: float) -> None:
+        """Write fields of the table. Raises TypeError for a float where the table has an integer."""
         for name, value in values.items():
-            self._table[getattr(f, name) // 8] = value
+            numbers, place = self._place(name)
+            numbers[place] = value
+
+    def __getitem__(self, name: str) -> float:
+        """A field of the table."""
+        numbers, place = self._place(name)
+        return numbers[place]  # type: ignore[no-any-return]
+
+    def _place(self, name: str) -> tuple[Any, int]:
+        """The numbers among which a field is, by its type, and its number among them."""
+        type_, offset = JOB.fields[name]
+        return self._floats if type_ == FLOAT else self._integers, offset // WORD_BYTES
 
     def abort(self) -> None:
         """Let all threads leave."""
-        self._set(ABORTED=1)
+        self._set(aborted=1)
 
     def fill(self, pieces: list[Piece], taps: bool) -> dict[tuple[int, str], Array]:
         """Describe a pass. Returns the buffers for taps, where those are asked for."""
@@ -61,11 +83,9 @@ class Job:
         self.logits = np.empty((wanted, padded(self._config.vocab_size)), np.float32)
         buffers = _tap_buffers(self._config, count, wanted) if taps else {}
         self._taps = np.array([each.ctypes.data for each in buffers.values()], np.int64)
-        table = self._table
-        table[f.ARRIVED // 8] = table[f.ABORTED // 8] = table[f.CLAIMED // 8] = 0
-        table[f.COUNT // 8], table[f.WANTED // 8] = count, wanted
-        table[f.TAPS // 8] = self._taps.ctypes.data if taps else 0
-        table[f.LOGITS // 8], table[f.STRIDE_LOGITS // 8] = self.logits.ctypes.data, self.logits.strides[0]
+        self._set(arrived=0, aborted=0, claimed=0, count=count, wanted=wanted)
+        self._set(logits=self.logits.ctypes.data, logits_stride=self.logits.strides[0])
+        self._set(taps=self._taps.ctypes.data if taps else 0)
         return buffers
 
     def _fill_rows(self, pieces: list[Piece]) -> None:
@@ -88,38 +108,42 @@ class Job:
         if room <= self._room:
             return
         c, self._room = self._config, room
-        dim, q, kv, hidden = (4 * padded(n) for n in (c.dim, c.q_dim, c.kv_dim, c.hidden_dim))
-        quants = max(m.quant_bytes for m in self._matrices) + LINE
-        groups = 4 * max(m.groups for m in self._matrices) + LINE
-        strides = {"D": dim, "Q": q, "KV": kv, "F": hidden, "QUANTS": quants, "GROUPS": groups}
-        strides["TURNS"] = 8 * (c.head_size // 2)
-        strides = {name: -(-n // LINE) * LINE for name, n in strides.items()}
-        self._set(**{f"STRIDE_{name}": n for name, n in strides.items()})
-        buffers = {"X": "D", "H": "D", "Q": "Q", "K": "KV", "V": "KV", "ATT": "Q", "Y": "D", "GATE": "F", "UP": "F"}
-        buffers |= {"QUANTS": "QUANTS", "QUANT_SCALES": "GROUPS", "QUANT_SUMS": "GROUPS", "TURNS": "TURNS"}
-        for name, stride in buffers.items():
-            self._buffers[name] = _aligned(room * strides[stride] + LINE)
-            self._set(**{name: self._buffers[name].ctypes.data})
-        names = ("TOKENS", "POSITIONS", "KEYS", "VALUES", "CAPACITIES", "WANTED_ROWS", "ERRORS")
-        rows = np.zeros((len(names), room), np.int64)
+        widths = {"dim_stride": c.dim, "q_stride": c.q_dim, "kv_stride": c.kv_dim, "hidden_stride": c.hidden_dim}
+        strides = {name: FLOAT_BYTES * padded(n) for name, n in widths.items()}
+        strides["quants_stride"] = max(m.quant_bytes for m in self._matrices) + LINE_BYTES
+        strides["groups_stride"] = FLOAT_BYTES * max(m.groups for m in self._matrices) + LINE_BYTES
+        strides["rope_stride"] = 2 * FLOAT_BYTES * (c.head_size // 2)
+        for stride, names in _BUFFERS.items():
+            size = _whole_lines(strides[stride])
+            self._set(**{stride: size})
+            for name in names:
+                self._buffers[name] = _aligned(room * size + LINE_BYTES)
+                self._set(**{name: self._buffers[name].ctypes.data})
+        rows = np.zeros((len(_ROWS), room), np.int64)
         self._rows = [row.data for row in rows]
-        self._set(**{name: row.ctypes.data for name, row in zip(names, rows, strict=True)})
+        self._set(**{name: row.ctypes.data for name, row in zip(_ROWS, rows, strict=True)})
 
     def _reserve_scores(self, positions: int) -> None:
         """Make room for the scores of a head, for each thread: as many as are seen, not as the context may hold."""
         if positions <= self._positions:
             return
         self._positions = 2 * positions
-        stride = 4 * (padded(self._config.head_size) + padded(self._positions) + 2 * f.LANES)
-        self._buffers["SCORES"] = _aligned(self._threads * -(-stride // LINE) * LINE)
-        self._set(SCORES=self._buffers["SCORES"].ctypes.data, STRIDE_SCORES=-(-stride // LINE) * LINE)
+        size = padded(self._config.head_size) + padded(self._positions) + 2 * LANES
+        stride = _whole_lines(FLOAT_BYTES * size)
+        self._buffers["scores"] = _aligned(self._threads * stride)
+        self._set(scores=self._buffers["scores"].ctypes.data, scores_stride=stride)
+
+
+def _whole_lines(size: int) -> int:
+    """Bytes up to the end of a line of the cache."""
+    return -(-size // LINE_BYTES) * LINE_BYTES
 
 
 def _aligned(size: int) -> NDArray[np.uint8]:
     """Zeros that begin with a line of the cache, so many bytes up to whole lines."""
-    size = -(-size // LINE) * LINE
-    whole = np.zeros(size + LINE, np.uint8)
-    start = -whole.ctypes.data % LINE
+    size = _whole_lines(size)
+    whole = np.zeros(size + LINE_BYTES, np.uint8)
+    start = -whole.ctypes.data % LINE_BYTES
     return whole[start : start + size]
 
 
@@ -132,7 +156,7 @@ def _frequencies(size: int, theta: float, scaling: RopeScaling | None = None) ->
 
 def _tap_buffers(c: Config, count: int, wanted: int) -> dict[tuple[int, str], Array]:
     width = {"q": c.q_dim, "k": c.kv_dim, "v": c.kv_dim, "att": c.q_dim, "gate": c.hidden_dim}
-    shapes = {(layer, name): (count, width.get(name, c.dim)) for layer in range(c.n_layers) for name in f.LAYER_TAPS}
+    shapes = {(layer, name): (count, width.get(name, c.dim)) for layer in range(c.n_layers) for name in LAYER_TAPS}
     if wanted:
         shapes |= {(c.n_layers, "final_norm"): (wanted, c.dim), (c.n_layers, "logits"): (wanted, c.vocab_size)}
     return {key: np.empty(shape, np.float32) for key, shape in shapes.items()}

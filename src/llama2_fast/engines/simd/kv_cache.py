@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 from llama2_ref.config import Config
 
-from .fields import LANES, padded
+from .tables import LANES, padded
 
 Array = NDArray[np.float32]
 
 
 class KVCache:
-    """Keys in blocks of 16 positions, (L, K, S / 16, E, 16), and values in whole vectors, (L, K, S, E)."""
+    """Keys in blocks of LANES positions, (L, K, S / LANES, E, LANES), and values in whole vectors, (L, K, S, E)."""
 
     def __init__(self, config: Config) -> None:
         self.length = 0

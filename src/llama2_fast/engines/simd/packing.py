@@ -1,4 +1,4 @@
-"""Matrices in the layouts that the compiled products read: see `products`."""
+"""Matrices in the layouts that compiled code reads: floats row by row, integers as `packed_layout` says."""
 
 import mmap
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ...quantize import quantize_matrix
 from ...weights import BFloat16Matrix, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix
-from . import fields as f
+from .packed_layout import COLUMNS, INT4_BIAS, group_bytes, steps_in
+from .tables import BFLOAT16, FLOAT16, FLOAT32, INT4, INT4_OFFSET, INT8, LANES, MATRIX, padded
 
 Array = NDArray[Any]
 
@@ -24,10 +25,11 @@ class Packed:
         self.weights, self.scales = weights, scales
         self.bytes = weights.nbytes + scales.nbytes
         self.shape, self.groups = (rows, cols), cols // group if group else 0
-        address = scales.ctypes.data if scales.size else 0
-        padded = -(-cols // f.LANES) * f.LANES
-        self.description = (kind, rows, padded, weights.ctypes.data, address, self.groups, group, steps)
-        self.quant_bytes = self.groups * steps * 4
+        self.description = MATRIX.row(
+            kind=kind, rows=rows, cols=padded(cols), weights=weights.ctypes.data,
+            scales=scales.ctypes.data if scales.size else 0, groups=self.groups, group_size=group, steps=steps,
+        )  # fmt: skip
+        self.quant_bytes = self.groups * steps * COLUMNS  # of a vector for this matrix
 
 
 def pack(matrix: Any, quantize: str | None = None) -> Packed:
@@ -54,16 +56,16 @@ def _pack(matrix: Any) -> Packed:
     if isinstance(matrix, Int4OffsetMatrix):
         if not (small and _is_float16(matrix.offset)):
             raise ValueError(f"int4 with offsets must have float16 scales, and groups of at most {LARGEST_INT4_GROUP}")
-        return _pack_groups(matrix, f.INT4_OFFSET)
+        return _pack_groups(matrix, INT4_OFFSET)
     if isinstance(matrix, Int4Matrix) and small:
-        return _pack_groups(matrix, f.INT4)
+        return _pack_groups(matrix, INT4)
     if isinstance(matrix, Int8Matrix):
-        return _pack_groups(matrix, f.INT8)
+        return _pack_groups(matrix, INT8)
     if isinstance(matrix, BFloat16Matrix):
-        return _pack_float(np.asarray(matrix.bits, np.uint16), f.BFLOAT16)
+        return _pack_float(np.asarray(matrix.bits, np.uint16), BFLOAT16)
     if getattr(matrix, "dtype", None) == np.float16:
-        return _pack_float(matrix, f.FLOAT16)
-    return _pack_float(np.asarray(matrix, np.float32), f.FLOAT32)
+        return _pack_float(matrix, FLOAT16)
+    return _pack_float(np.asarray(matrix, np.float32), FLOAT32)
 
 
 def _is_float16(scale: Array) -> bool:
@@ -75,10 +77,10 @@ def _is_float16(scale: Array) -> bool:
 def _pack_float(w: Array, kind: int) -> Packed:
     """The array itself, where its rows are whole vectors: it stays in the memory map of its file."""
     rows, cols = w.shape
-    if cols % f.LANES or not w.flags.c_contiguous or w.ctypes.data % w.itemsize:
-        padded = np.zeros((rows, -(-cols // f.LANES) * f.LANES), w.dtype)
-        padded[:, :cols] = w
-        w = padded
+    if cols % LANES or not w.flags.c_contiguous or w.ctypes.data % w.itemsize:
+        wide = np.zeros((rows, padded(cols)), w.dtype)
+        wide[:, :cols] = w
+        w = wide
     return Packed(kind, rows, cols, w, np.zeros(0, np.float32), 0, 0)
 
 
@@ -88,20 +90,18 @@ def _pack_groups(matrix: IntegerMatrix, kind: int) -> Packed:
         scale = np.concatenate((scale, np.asarray(matrix.offset, np.float32)[:, :, None]), axis=2)
     rows, cols = q.shape
     groups, group = scale.shape[1], matrix.group_size
-    steps = 2 * -(-group // 8)  # the same for both kinds: matrices of a layer may be of either, and share their vectors
-    blocks = -(-rows // f.LANES)
-    per_group = steps * 64 if kind == f.INT8 else steps * 32
-    weights = np.empty((blocks, groups, per_group), np.int8)
-    scales = np.zeros((blocks, groups, scale.shape[2], f.LANES), np.float32 if kind == f.INT8 else np.float16)
-    low = -8 if kind == f.INT4 else 0
-    for part in _slabs(blocks, f.LANES * cols):
-        some = slice(part.start * f.LANES, min(part.stop * f.LANES, rows))
-        padded = np.zeros(((part.stop - part.start) * f.LANES, groups, steps * 4), np.int8)
-        padded[: some.stop - some.start, :, :group] = q[some].reshape(-1, groups, group)
-        weights[part] = _interleave(padded, steps) if kind == f.INT8 else _interleave_nibbles(padded, steps, low)
-        lanes = np.zeros((len(padded), *scale.shape[1:]), np.float32)
+    steps, blocks = steps_in(group), -(-rows // LANES)
+    weights = np.empty((blocks, groups, group_bytes(kind, steps)), np.int8)
+    scales = np.zeros((blocks, groups, scale.shape[2], LANES), np.float32 if kind == INT8 else np.float16)
+    bias = INT4_BIAS if kind == INT4 else 0
+    for part in _slabs(blocks, LANES * cols):
+        some = slice(part.start * LANES, min(part.stop * LANES, rows))
+        whole = np.zeros(((part.stop - part.start) * LANES, groups, steps * COLUMNS), np.int8)
+        whole[: some.stop - some.start, :, :group] = q[some].reshape(-1, groups, group)
+        weights[part] = _interleave(whole, steps) if kind == INT8 else _interleave_nibbles(whole, steps, bias)
+        lanes = np.zeros((len(whole), *scale.shape[1:]), np.float32)
         lanes[: some.stop - some.start] = scale[some]
-        scales[part] = lanes.reshape(-1, f.LANES, *scale.shape[1:]).transpose(0, 2, 3, 1)
+        scales[part] = lanes.reshape(-1, LANES, *scale.shape[1:]).transpose(0, 2, 3, 1)
     return Packed(kind, rows, cols, weights, scales, group, steps)
 
 
@@ -111,14 +111,14 @@ def _slabs(blocks: int, numbers: int) -> Iterator[slice]:
 
 
 def _interleave(q: Array, steps: int) -> Array:
-    """(16 b, G, 4 s) -> (b, G, s * 16 * 4)"""
-    blocks = q.reshape(-1, f.LANES, q.shape[1], steps, 4).transpose(0, 2, 3, 1, 4)
+    """(LANES b, G, COLUMNS s) -> (b, G, s * LANES * COLUMNS)"""
+    blocks = q.reshape(-1, LANES, q.shape[1], steps, COLUMNS).transpose(0, 2, 3, 1, 4)
     return blocks.reshape(len(blocks), q.shape[1], -1)
 
 
-def _interleave_nibbles(q: Array, steps: int, low: int) -> Array:
-    """(16 b, G, 4 s) of low .. low + 15 -> (b, G, s / 2 * 16 * 4), two numbers, less `low`, in a byte."""
-    pairs = (q.view(np.uint8) + np.uint8(-low)).reshape(-1, f.LANES, q.shape[1], steps // 2, 2, 4)
+def _interleave_nibbles(q: Array, steps: int, bias: int) -> Array:
+    """(LANES b, G, COLUMNS s) of -bias .. 15 - bias -> (b, G, s / 2 * LANES * COLUMNS): in a byte two, plus bias."""
+    pairs = (q.view(np.uint8) + np.uint8(bias)).reshape(-1, LANES, q.shape[1], steps // 2, 2, COLUMNS)
     bytes_ = (pairs[..., 0, :] & 15) | (pairs[..., 1, :] << 4)
     blocks = bytes_.transpose(0, 2, 3, 1, 4)
     return blocks.reshape(len(blocks), q.shape[1], -1).view(np.int8)

@@ -5,8 +5,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from numba import types
 
-from ..fields import ENTRIES
 from ..kernels import entries
+from ..tables import ENTRIES
 from .jit import link
 from .target import processor
 

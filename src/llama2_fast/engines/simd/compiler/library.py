@@ -22,7 +22,7 @@ import llvmlite.binding as llvm
 from llama2_ref.errors import CheckpointError
 from llama2_ref.support.files import write_whole
 
-from ..fields import ENTRIES
+from ..tables import ENTRIES
 from .system import add_symbols
 from .target import processor
 

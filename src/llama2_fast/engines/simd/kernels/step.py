@@ -1,314 +1,320 @@
 """One pass of the model over a batch of tokens, as every thread of a team runs it.
 
 Rows of the batch are independent: each is a token with its own position and cache. Threads share a product by rows of
-its matrix, everything else by rows of the batch or by heads, and meet at barriers between. Where the batch is a single
-token, each thread does the small work for itself, into its own buffer, which is cheaper than to meet.
+its matrix, everything else by rows of the batch or by heads, and wait for each other at barriers between. Where the
+batch is a single token, each thread does the small work for itself, into a row of its own, which is cheaper than a
+barrier.
 """
 
 import numpy as np
 
-from .. import fields as f
 from ..compiler.jit import jit
-from .layers import VECTOR, add, attend, copy, quantize, rmsnorm, rope, swiglu, turns
-from .products import product, widen
-from .vectors import (
-    atomic_add,
-    atomic_load,
-    byte_at,
-    double_at,
-    float_at,
-    int_at,
-    lane,
-    load_float16,
-    put_float,
-    relax,
-    yield_core,
+from ..tables import (
+    FLOAT_BYTES,
+    INT8,
+    LANES,
+    MATRICES_IN_LAYER,
+    MATRIX,
+    TAP_ATT,
+    TAP_ATT_NORM,
+    TAP_FFN_NORM,
+    TAP_FINAL_NORM,
+    TAP_GATE,
+    TAP_K,
+    TAP_LOGITS,
+    TAP_OUT,
+    TAP_Q,
+    TAP_V,
+    TAP_X1,
+    TAPS_IN_LAYER,
+    VECTOR_BYTES,
+    W1,
+    W2,
+    W3,
+    WK,
+    WO,
+    WORD_BYTES,
+    WQ,
+    WV,
 )
+from .attention import attend, value_bytes
+from .float_products import float_product, widen_row
+from .int_products import int_product
+from .operands import Buffer, HeadCache, Quantized, Rows, Vectors, quantized_from, row_at
+from .packed_rows import unpack_row
+from .records import item, matrix_at
+from .rows import add, copy, fill_rope_table, quantize, rmsnorm, rope, swiglu
+from .vectors import atomic_add, atomic_load, float_at, put_float, relax, yield_core
 
+f32 = np.float32
 _PART = 128  # rows of the classifier that a thread takes at a time
 _SPINS = 4000  # rounds of waiting after which a thread lets others have its core
-f32 = np.float32
+_MATRIX_BYTES = MATRIX.size
 
 
 @jit
-def step(job, me):
-    """Run the share of thread `me`, 0 .. team - 1. See `fields` for what a job is."""
-    count, layers = int_at(job + f.COUNT), int_at(job + f.LAYERS)
-    met = _embed(job, me, count)
-    for layer in range(layers):
-        met = _attention(job, me, layer, count, met)
-        met = _feed_forward(job, me, layer, count, met)
-    wanted = int_at(job + f.WANTED)
+def step(job, thread):
+    """Run the share of a thread, 0 .. job.threads - 1. See `tables` for what a job is."""
+    count = job.count
+    barriers_passed = _embed(job, thread, count)
+    for layer in range(job.layers):
+        barriers_passed = _attention(job, thread, layer, count, barriers_passed)
+        barriers_passed = _feed_forward(job, thread, layer, count, barriers_passed)
+    wanted = job.wanted
     if wanted:
-        _logits(job, me, wanted, met)
+        _logits(job, thread, wanted, barriers_passed)
 
 
 @jit
-def _meet(job, met):
-    """Wait for all others. `met` counts the meetings of this pass; an aborted one is not waited for."""
-    met += 1
-    goal = met * int_at(job + f.TEAM)
-    if atomic_add(job + f.ARRIVED, 1) + 1 < goal:
+def _barrier(job, barriers_passed):
+    """Wait for all other threads, unless the pass is aborted. Returns how many barriers of this pass lie behind."""
+    barriers_passed += 1
+    goal = barriers_passed * job.threads
+    if atomic_add(job.arrived, 1) + 1 < goal:
         spins = 0
-        while atomic_load(job + f.ARRIVED) < goal and atomic_load(job + f.ABORTED) == 0:
+        while atomic_load(job.arrived) < goal and atomic_load(job.aborted) == 0:
             spins += 1
             if spins < _SPINS:
                 relax()
             else:
                 yield_core()
-    return met
+    return barriers_passed
 
 
 @jit
-def _share(job, me, rows):
-    """First and last row of a product that are this thread's: whole blocks."""
-    team, blocks = int_at(job + f.TEAM), (rows + f.LANES - 1) // f.LANES
-    last = blocks * (me + 1) // team * f.LANES
-    return blocks * me // team * f.LANES, last if last < rows else rows
+def _share(job, thread, rows):
+    """The rows of a product that are this thread's: whole blocks."""
+    threads, blocks = job.threads, (rows + LANES - 1) // LANES
+    last = blocks * (thread + 1) // threads * LANES
+    return Rows(blocks * thread // threads * LANES, last if last < rows else rows)
 
 
 @jit
-def _matrix(job, layer, index):
-    """The description of a matrix of a layer."""
-    return int_at(job + f.MATRICES) + (1 + layer * f.LAYER_MATRICES + index) * f.MATRIX_SIZE
+def _matrix(job, layer, number):
+    """A matrix of a layer; wcls is the first one behind the last layer."""
+    return matrix_at(job.matrices + (1 + layer * MATRICES_IN_LAYER + number) * _MATRIX_BYTES)
+
+
+@jit
+def _holds_integers(m):
+    return m.kind >= INT8
 
 
 @jit
 def _with_integers(a, b, c):
     """Of matrices that are given the same vectors, one that holds integers, if there is one. (Their groups agree.)"""
-    if int_at(a + f.KIND) >= f.INT8:
+    if _holds_integers(a):
         return a
-    return b if int_at(b + f.KIND) >= f.INT8 else c
+    return b if _holds_integers(b) else c
 
 
 @jit
-def _own(me, count):
+def _scratch_row(thread, count):
     """The row of a buffer where a thread puts what it makes for itself."""
-    return me if count == 1 else 0
+    return thread if count == 1 else 0
+
+
+@jit
+def _scratch(job, thread, count):
+    """Buffer h, from the row of this thread on."""
+    return Buffer(job.h + _scratch_row(thread, count) * job.dim_stride, job.dim_stride)
+
+
+@jit
+def _quantized(job, row):
+    """The buffers of quantized vectors, from a row on."""
+    return quantized_from(
+        Quantized(job.quants, job.quants_stride, job.quant_scales, job.quant_sums, job.groups_stride), row
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- phases
 
 
 @jit
-def _embed(job, me, count):
-    team, dim = int_at(job + f.TEAM), int_at(job + f.DIM)
-    table = int_at(job + f.MATRICES)
-    for t in range(me, count, team):
-        x = int_at(job + f.X) + t * int_at(job + f.STRIDE_D)
-        _embed_row(table, int_at(int_at(job + f.TOKENS) + t * 8), dim, x)
-        position = np.float64(int_at(int_at(job + f.POSITIONS) + t * 8))
-        half = int_at(job + f.HEAD_SIZE) // 2
-        turns(position, int_at(job + f.FREQUENCIES), half, int_at(job + f.TURNS) + t * int_at(job + f.STRIDE_TURNS))
-    return _meet(job, 0)
-
-
-@jit
-def _embed_row(m, token, dim, out):
-    kind, weights = int_at(m + f.KIND), int_at(m + f.WEIGHTS)
-    if kind < f.INT8:
-        widen(kind, weights, token * int_at(m + f.COLS), dim, out)
-        return
-    block, row = token // f.LANES, token % f.LANES
-    groups, group, steps = int_at(m + f.GROUPS), int_at(m + f.GROUP), int_at(m + f.STEPS)
-    for g in range(groups):
-        at, offset, eight = int_at(m + f.SCALES), f32(0), 8
-        if kind == f.INT8:
-            scale = float_at(at + ((block * groups + g) * f.LANES + row) * 4)
-        elif kind == f.INT4:
-            scale = lane(load_float16(at + (block * groups + g) * f.LANES * 2), row)
+def _embed(job, thread, count):
+    dim, table = job.dim, matrix_at(job.matrices)
+    for t in range(thread, count, job.threads):
+        x, token = job.x + t * job.dim_stride, item(job.tokens, t)
+        if _holds_integers(table):
+            unpack_row(table, token, x)
         else:
-            at += (block * groups + g) * f.LANES * 4
-            scale, offset, eight = lane(load_float16(at), row), lane(load_float16(at + f.LANES * 2), row), 0
-        first = (block * groups + g) * steps
-        for i in range(group):
-            if kind == f.INT8:
-                q = byte_at(weights + (first + i // 4) * VECTOR + row * 4 + i % 4)
-            else:
-                packed = byte_at(weights + (first // 2 + i // 8) * VECTOR + row * 4 + i % 4)
-                q = ((packed >> 4) & 15 if i % 8 >= 4 else packed & 15) - eight
-            put_float(out + (g * group + i) * 4, f32(q) * scale + offset)
+            widen_row(table, token, dim, x)
+        position, half = np.float64(item(job.positions, t)), job.head_size // 2
+        fill_rope_table(position, job.frequencies, half, job.rope_table + t * job.rope_stride)
+    return _barrier(job, 0)
 
 
 @jit
-def _attention(job, me, layer, count, met):
-    size = int_at(job + f.HEAD_SIZE)
-    q_dim, kv_dim = int_at(job + f.HEADS) * size, int_at(job + f.KV_HEADS) * size
-    wq, wk, wv = _matrix(job, layer, 0), _matrix(job, layer, 1), _matrix(job, layer, 2)
-    met = _norm(job, me, 2 * layer, count, _with_integers(wq, wk, wv), False, met)
-    _tap(job, me, layer, 0, f.H, f.STRIDE_D, count, int_at(job + f.DIM))
-    q, k, v = int_at(job + f.Q), int_at(job + f.K), int_at(job + f.V)
-    stride, q_stride, kv_stride = int_at(job + f.STRIDE_D), int_at(job + f.STRIDE_Q), int_at(job + f.STRIDE_KV)
-    h = int_at(job + f.H) + _own(me, count) * stride
-    _products(job, me, wq, h, stride, count, q, q_stride)
-    _products(job, me, wk, h, stride, count, k, kv_stride)
-    _products(job, me, wv, h, stride, count, v, kv_stride)
-    first, last = _share(job, me, q_dim)
-    own_first, own_last = _share(job, me, kv_dim)
+def _attention(job, thread, layer, count, barriers_passed):
+    q_dim, kv_dim = job.heads * job.head_size, job.kv_heads * job.head_size
+    wq, wk, wv = _matrix(job, layer, WQ), _matrix(job, layer, WK), _matrix(job, layer, WV)
+    wo = _matrix(job, layer, WO)
+    q, att = Buffer(job.q, job.q_stride), Buffer(job.att, job.q_stride)
+    k, v = Buffer(job.k, job.kv_stride), Buffer(job.v, job.kv_stride)
+    barriers_passed = _norm(job, thread, 2 * layer, count, _with_integers(wq, wk, wv), False, barriers_passed)
+    _tap(job, thread, layer, TAP_ATT_NORM, Buffer(job.h, job.dim_stride), count, job.dim)
+    h = _scratch(job, thread, count)
+    _product(job, thread, wq, h, count, q)
+    _product(job, thread, wk, h, count, k)
+    _product(job, thread, wv, h, count, v)
+    _rope(job, thread, layer, count, q, k, _share(job, thread, q_dim), _share(job, thread, kv_dim))
+    barriers_passed = _barrier(job, barriers_passed)
+    _tap(job, thread, layer, TAP_Q, q, count, q_dim)
+    _tap(job, thread, layer, TAP_K, k, count, kv_dim)
+    _tap(job, thread, layer, TAP_V, v, count, kv_dim)
+    _attend(job, thread, layer, count)
+    barriers_passed = _barrier(job, barriers_passed)
+    _tap(job, thread, layer, TAP_ATT, att, count, q_dim)
+    barriers_passed = _quantize_activations(job, thread, wo, att, count, barriers_passed)
+    return _residual(job, thread, layer, wo, att, count, TAP_X1, barriers_passed)
+
+
+@jit
+def _feed_forward(job, thread, layer, count, barriers_passed):
+    w1, w2, w3 = _matrix(job, layer, W1), _matrix(job, layer, W2), _matrix(job, layer, W3)
+    gate, up = Buffer(job.gate, job.hidden_stride), Buffer(job.up, job.hidden_stride)
+    barriers_passed = _norm(job, thread, 2 * layer + 1, count, _with_integers(w1, w3, w3), False, barriers_passed)
+    _tap(job, thread, layer, TAP_FFN_NORM, Buffer(job.h, job.dim_stride), count, job.dim)
+    h = _scratch(job, thread, count)
+    _product(job, thread, w1, h, count, gate)
+    _product(job, thread, w3, h, count, up)
+    share = _share(job, thread, job.hidden_dim)
     for t in range(count):
-        table = int_at(job + f.TURNS) + t * int_at(job + f.STRIDE_TURNS)
-        rope(q + t * q_stride, first, last, table, size // 2)
-        rope(k + t * kv_stride, own_first, own_last, table, size // 2)
-        _remember(job, layer, t, own_first, own_last)
-    met = _meet(job, met)
-    _tap(job, me, layer, 1, f.Q, f.STRIDE_Q, count, q_dim)
-    _tap(job, me, layer, 2, f.K, f.STRIDE_KV, count, kv_dim)
-    _tap(job, me, layer, 3, f.V, f.STRIDE_KV, count, kv_dim)
-    _attend(job, me, layer, count)
-    met = _meet(job, met)
-    _tap(job, me, layer, 4, f.ATT, f.STRIDE_Q, count, q_dim)
-    met = _prepare(job, me, _matrix(job, layer, 3), int_at(job + f.ATT), q_stride, count, met)
-    return _residual(job, me, layer, _matrix(job, layer, 3), int_at(job + f.ATT), q_stride, count, 5, met)
+        swiglu(row_at(gate, t), row_at(up, t), share.first, share.last)
+    barriers_passed = _barrier(job, barriers_passed)
+    _tap(job, thread, layer, TAP_GATE, gate, count, job.hidden_dim)
+    barriers_passed = _quantize_activations(job, thread, w2, gate, count, barriers_passed)
+    return _residual(job, thread, layer, w2, gate, count, TAP_OUT, barriers_passed)
 
 
 @jit
-def _feed_forward(job, me, layer, count, met):
-    dim, hidden = int_at(job + f.DIM), int_at(job + f.HIDDEN)
-    stride, wide = int_at(job + f.STRIDE_D), int_at(job + f.STRIDE_F)
-    w1, w3 = _matrix(job, layer, 4), _matrix(job, layer, 6)
-    met = _norm(job, me, 2 * layer + 1, count, _with_integers(w1, w3, w3), False, met)
-    _tap(job, me, layer, 6, f.H, f.STRIDE_D, count, dim)
-    gate, up, h = int_at(job + f.GATE), int_at(job + f.UP), int_at(job + f.H) + _own(me, count) * stride
-    _products(job, me, w1, h, stride, count, gate, wide)
-    _products(job, me, w3, h, stride, count, up, wide)
-    first, last = _share(job, me, hidden)
-    for t in range(count):
-        swiglu(gate + t * wide, up + t * wide, first, last)
-    met = _meet(job, met)
-    _tap(job, me, layer, 7, f.GATE, f.STRIDE_F, count, hidden)
-    met = _prepare(job, me, _matrix(job, layer, 5), gate, wide, count, met)
-    return _residual(job, me, layer, _matrix(job, layer, 5), gate, wide, count, 8, met)
-
-
-@jit
-def _logits(job, me, wanted, met):
-    layers, dim = int_at(job + f.LAYERS), int_at(job + f.DIM)
-    m = _matrix(job, layers, 0)
-    met = _norm(job, me, 2 * layers, wanted, m, True, met)
-    _tap(job, me, layers, 0, f.H, f.STRIDE_D, wanted, dim)
-    stride = int_at(job + f.STRIDE_D)
-    out, wide = int_at(job + f.LOGITS), int_at(job + f.STRIDE_LOGITS)
-    _classify(job, me, m, int_at(job + f.H) + _own(me, wanted) * stride, stride, wanted, out, wide)
-    _meet(job, met)
-    _tap(job, me, layers, 1, f.LOGITS, f.STRIDE_LOGITS, wanted, int_at(m + f.ROWS))
+def _logits(job, thread, wanted, barriers_passed):
+    layers = job.layers
+    wcls, logits = _matrix(job, layers, 0), Buffer(job.logits, job.logits_stride)
+    barriers_passed = _norm(job, thread, 2 * layers, wanted, wcls, True, barriers_passed)
+    _tap(job, thread, layers, TAP_FINAL_NORM, Buffer(job.h, job.dim_stride), wanted, job.dim)
+    _classify(job, thread, wcls, _scratch(job, thread, wanted), wanted, logits)
+    _barrier(job, barriers_passed)
+    _tap(job, thread, layers, TAP_LOGITS, logits, wanted, wcls.rows)
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
 
 
 @jit
-def _norm(job, me, which, count, m, wanted, met):
+def _norm(job, thread, which, count, m, wanted, barriers_passed):
     """rmsnorm of the rows, or of the wanted ones, quantized too where a matrix that takes them holds integers."""
-    dim, stride = int_at(job + f.DIM), int_at(job + f.STRIDE_D)
-    w = int_at(job + f.NORMS) + which * stride
-    team, own = int_at(job + f.TEAM), _own(me, count)
-    for t in range(0 if count == 1 else me, count, 1 if count == 1 else team):
-        row = int_at(int_at(job + f.WANTED_ROWS) + t * 8) if wanted else t
-        x, h = int_at(job + f.X) + row * stride, int_at(job + f.H) + (t + own) * stride
-        rmsnorm(x, w, double_at(job + f.EPS), dim, h)
-        if int_at(m + f.KIND) >= f.INT8:
-            _quantize_row(job, m, h, t + own, row)
-    return met if count == 1 else _meet(job, met)
+    dim, stride = job.dim, job.dim_stride
+    w = job.norms + which * stride
+    scratch = _scratch_row(thread, count)
+    for t in range(0 if count == 1 else thread, count, 1 if count == 1 else job.threads):
+        row = item(job.wanted_rows, t) if wanted else t
+        h = job.h + (t + scratch) * stride
+        rmsnorm(job.x + row * stride, w, job.eps, dim, h)
+        if _holds_integers(m):
+            quantize(h, m, _quantized(job, t + scratch), job.errors + row * WORD_BYTES)
+    return barriers_passed if count == 1 else _barrier(job, barriers_passed)
 
 
 @jit
-def _prepare(job, me, m, x, stride, count, met):
+def _quantize_activations(job, thread, m, x, count, barriers_passed):
     """Quantize rows for a matrix that holds integers."""
-    if int_at(m + f.KIND) < f.INT8:
-        return met
-    team, own = int_at(job + f.TEAM), _own(me, count)
-    for t in range(0 if count == 1 else me, count, 1 if count == 1 else team):
-        _quantize_row(job, m, x + t * stride, t + own, t)
-    return met if count == 1 else _meet(job, met)
+    if not _holds_integers(m):
+        return barriers_passed
+    scratch = _scratch_row(thread, count)
+    for t in range(0 if count == 1 else thread, count, 1 if count == 1 else job.threads):
+        quantize(row_at(x, t), m, _quantized(job, t + scratch), job.errors + t * WORD_BYTES)
+    return barriers_passed if count == 1 else _barrier(job, barriers_passed)
 
 
 @jit
-def _quantize_row(job, m, x, to, row):
-    quants = int_at(job + f.QUANTS) + to * int_at(job + f.STRIDE_QUANTS)
-    stride = int_at(job + f.STRIDE_GROUPS)
-    scales, sums = int_at(job + f.QUANT_SCALES) + to * stride, int_at(job + f.QUANT_SUMS) + to * stride
-    error = int_at(job + f.ERRORS) + row * 8
-    quantize(x, int_at(m + f.GROUPS), int_at(m + f.GROUP), int_at(m + f.STEPS), quants, scales, sums, error)
+def _product(job, thread, m, x, count, out):
+    """This thread's rows of a matrix times all vectors x, or what they have been quantized to."""
+    _part(job, thread, m, _share(job, thread, m.rows), x, count, out)
 
 
 @jit
-def _products(job, me, m, x, stride, count, out, out_stride):
-    """This thread's rows of a matrix times all vectors x, or what _norm or _prepare has made of them."""
-    first, last = _share(job, me, int_at(m + f.ROWS))
-    _part(job, me, m, first, last, x, stride, count, out, out_stride)
-
-
-@jit
-def _classify(job, me, m, x, stride, count, out, out_stride):
+def _classify(job, thread, m, x, count, out):
     """The classifier times all vectors. It is large, and a pass ends with it: whoever is free takes the next rows."""
-    rows = int_at(m + f.ROWS)
-    first = atomic_add(job + f.CLAIMED, 1) * _PART
+    rows = m.rows
+    first = atomic_add(job.claimed, 1) * _PART
     while first < rows:
         last = first + _PART if first + _PART < rows else rows
-        _part(job, me, m, first, last, x, stride, count, out, out_stride)
-        first = atomic_add(job + f.CLAIMED, 1) * _PART
+        _part(job, thread, m, Rows(first, last), x, count, out)
+        first = atomic_add(job.claimed, 1) * _PART
 
 
 @jit
-def _part(job, me, m, first, last, x, stride, count, out, out_stride):
-    """Some rows of a matrix times all vectors."""
-    own = _own(me, count)
-    quant_stride, group_stride = int_at(job + f.STRIDE_QUANTS), int_at(job + f.STRIDE_GROUPS)
-    quants = int_at(job + f.QUANTS) + own * quant_stride
-    scales, sums = int_at(job + f.QUANT_SCALES) + own * group_stride, int_at(job + f.QUANT_SUMS) + own * group_stride
-    product(m, first, last, x, stride, quants, quant_stride, scales, sums, group_stride, count, out, out_stride)
+def _part(job, thread, m, rows, x, count, out):
+    """Some rows of a matrix times all vectors. The first row must begin a block."""
+    vectors = Vectors(count, x, _quantized(job, _scratch_row(thread, count)))
+    if _holds_integers(m):
+        int_product(m, rows, vectors, out)
+    else:
+        float_product(m, rows, vectors, out)
 
 
 @jit
-def _residual(job, me, layer, m, x, stride, count, tap, met):
+def _residual(job, thread, layer, m, x, count, tap, barriers_passed):
     """Add a product to the residual stream."""
-    dim, wide, y = int_at(job + f.DIM), int_at(job + f.STRIDE_D), int_at(job + f.Y)
-    first, last = _share(job, me, int_at(m + f.ROWS))
-    _products(job, me, m, x, stride, count, y, wide)
+    dim, residual, y = job.dim, Buffer(job.x, job.dim_stride), Buffer(job.y, job.dim_stride)
+    _product(job, thread, m, x, count, y)
+    share = _share(job, thread, m.rows)
     for t in range(count):
-        add(int_at(job + f.X) + t * wide, y + t * wide, first, last)
-    met = _meet(job, met)
-    _tap(job, me, layer, tap, f.X, f.STRIDE_D, count, dim)
-    return met
+        add(row_at(residual, t), row_at(y, t), share.first, share.last)
+    barriers_passed = _barrier(job, barriers_passed)
+    _tap(job, thread, layer, tap, residual, count, dim)
+    return barriers_passed
 
 
 @jit
-def _remember(job, layer, t, first, last):
-    """Put the numbers first..last of a key and a value into the cache of their row."""
-    size, kv_heads = int_at(job + f.HEAD_SIZE), int_at(job + f.KV_HEADS)
-    position, capacity = int_at(int_at(job + f.POSITIONS) + t * 8), int_at(int_at(job + f.CAPACITIES) + t * 8)
-    k = int_at(job + f.K) + t * int_at(job + f.STRIDE_KV)
-    v = int_at(job + f.V) + t * int_at(job + f.STRIDE_KV)
-    keys, values = int_at(int_at(job + f.KEYS) + t * 8), int_at(int_at(job + f.VALUES) + t * 8)
-    width = (size + f.LANES - 1) // f.LANES * VECTOR
-    for i in range(first, last):
+def _rope(job, thread, layer, count, q, k, q_share, kv_share):
+    """Rotate this thread's part of queries and keys, and put its keys and values into the caches."""
+    half = job.head_size // 2
+    for t in range(count):
+        table = job.rope_table + t * job.rope_stride
+        rope(row_at(q, t), q_share.first, q_share.last, table, half)
+        rope(row_at(k, t), kv_share.first, kv_share.last, table, half)
+        _store_kv(job, layer, t, kv_share)
+
+
+@jit
+def _store_kv(job, layer, t, share):
+    """Put some numbers of a key and a value into the cache of their row: see `kv_cache` for its layout."""
+    size, kv_heads = job.head_size, job.kv_heads
+    position, capacity = item(job.positions, t), item(job.capacities, t)
+    k, v = job.k + t * job.kv_stride, job.v + t * job.kv_stride
+    keys, values = item(job.keys, t), item(job.values, t)
+    width = value_bytes(size)
+    for i in range(share.first, share.last):
         head, e = layer * kv_heads + i // size, i % size
-        block = (head * capacity + position // 16 * 16) * size * 4
-        put_float(keys + block + e * VECTOR + position % 16 * 4, float_at(k + i * 4))
-        put_float(values + (head * capacity + position) * width + e * 4, float_at(v + i * 4))
+        block = (head * capacity + position // LANES * LANES) * size * FLOAT_BYTES
+        key_place = keys + block + e * VECTOR_BYTES + position % LANES * FLOAT_BYTES
+        put_float(key_place, float_at(k + i * FLOAT_BYTES))
+        value_place = values + (head * capacity + position) * width + e * FLOAT_BYTES
+        put_float(value_place, float_at(v + i * FLOAT_BYTES))
 
 
 @jit
-def _attend(job, me, layer, count):
+def _attend(job, thread, layer, count):
     """Attention of this thread's share of rows and heads. Neighbours differ in length: they go to different threads."""
-    size, heads, kv_heads = int_at(job + f.HEAD_SIZE), int_at(job + f.HEADS), int_at(job + f.KV_HEADS)
-    scores = int_at(job + f.SCORES) + me * int_at(job + f.STRIDE_SCORES)
-    scale, width = f32(double_at(job + f.SCORE_SCALE)), (size + f.LANES - 1) // f.LANES * VECTOR
-    for task in range(me, count * heads, int_at(job + f.TEAM)):
+    size, heads, kv_heads = job.head_size, job.heads, job.kv_heads
+    scores, scale = job.scores + thread * job.scores_stride, f32(job.score_scale)
+    for task in range(thread, count * heads, job.threads):
         head, t = task // count, task % count
-        position, capacity = int_at(int_at(job + f.POSITIONS) + t * 8), int_at(int_at(job + f.CAPACITIES) + t * 8)
+        position, capacity = item(job.positions, t), item(job.capacities, t)
         kv = layer * kv_heads + head // (heads // kv_heads)
-        keys = int_at(int_at(job + f.KEYS) + t * 8) + kv * capacity * size * 4
-        values = int_at(int_at(job + f.VALUES) + t * 8) + kv * capacity * width
-        row = t * int_at(job + f.STRIDE_Q) + head * size * 4
-        attend(int_at(job + f.Q) + row, keys, values, position + 1, size, scale, scores, int_at(job + f.ATT) + row)
+        keys = item(job.keys, t) + kv * capacity * size * FLOAT_BYTES
+        values = item(job.values, t) + kv * capacity * value_bytes(size)
+        row = t * job.q_stride + head * size * FLOAT_BYTES
+        attend(job.q + row, HeadCache(keys, values, position + 1), size, scale, scores, job.att + row)
 
 
 @jit
-def _tap(job, me, layer, index, buffer, stride, count, n):
+def _tap(job, thread, layer, number, buffer, count, n):
     """Copy a buffer to where the taps want it, if there are any."""
-    taps = int_at(job + f.TAPS)
-    if me == 0 and taps:
-        to = int_at(taps + (layer * f.TAPS_IN_LAYER + index) * 8)
+    if thread == 0 and job.taps:
+        to = item(job.taps, layer * TAPS_IN_LAYER + number)
         for t in range(count):
-            copy(int_at(job + buffer) + t * int_at(job + stride), n, to + t * n * 4)
+            copy(row_at(buffer, t), n, to + t * n * FLOAT_BYTES)
