@@ -645,7 +645,8 @@ def test_a_table_is_written_with_the_types_of_its_fields():
     """A float is refused where an integer is read, and a table of integers that lacks one."""
     from llama2_fast.engines.simd.tables import MATRIX
 
-    job = llama2_fast.Transformer(CONFIG, random_twins(CONFIG, 1).fast, backend="simd").engine._job
+    engine: Any = llama2_fast.Transformer(CONFIG, random_twins(CONFIG, 1).fast, backend="simd").engine
+    job = engine._job
     assert (job["eps"], job["dim"]) == (CONFIG.norm_eps, CONFIG.dim)
     job._set(eps=2)
     assert job["eps"] == 2
