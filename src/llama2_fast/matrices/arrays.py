@@ -15,6 +15,7 @@ from llama2_ref.formats.safetensors import TensorInfo
 
 from ..quantize import dequantize_int8, float_parts, quantize_int8, quantize_matrix
 from ..weights import BFloat16Matrix, Blocks, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix
+from .ggml import to_blocks, to_q8_0
 
 CACHE_DTYPES = {"F32": np.float32, "F64": np.float64}
 
@@ -47,6 +48,10 @@ class NumpyArrays:
             return dequantize_int8(numbers, scales).reshape(-1, cols)
         return Int8Matrix(numbers.reshape(-1, cols), scales.reshape(-1, cols // group_size))
 
+    def matrix_from_blocks(self, ggml_type: str, data: memoryview, rows: int, cols: int) -> Any:
+        """An Int8Matrix, made many rows at a time."""
+        return self.matrix_from_bytes("Q8_0", to_q8_0(ggml_type, data, rows, cols).data.cast("B"), rows, cols)
+
     def float_parts(self, matrix: Any) -> Iterator[NDArray[np.float32]]:
         """Arrays of as many rows as fit into a chunk."""
         return float_parts(matrix)
@@ -59,6 +64,10 @@ class NumpyArrays:
                 continue
             _check_range(part, dtype)
             yield (part.astype(np.float16) if dtype == "F16" else _bfloat16s(part)).tobytes()
+
+    def matrix_to_blocks(self, matrix: Any, dtype: str) -> Iterator[bytes]:
+        """The blocks of many rows after the others."""
+        return to_blocks(matrix, dtype)
 
     def matrix_to_groups(self, matrix: Any, group_size: int) -> Iterator[bytes]:
         """The bytes of many rows of integers after the others, then the scales."""

@@ -31,6 +31,12 @@ class Arrays(Protocol):
         Where groups span rows, which no kernel knows, it is expanded to float32.
         """
 
+    def matrix_from_blocks(self, ggml_type: str, data: memoryview, rows: int, cols: int) -> Any:
+        """A matrix of int8 in groups of 32, of blocks of a type in `ggml_blocks.GROUPS`.
+
+        Raises NumericsError if a number is not finite and below `ggml_blocks.INT8_MOST`.
+        """
+
     def float_parts(self, matrix: Any) -> Iterator[Any]:
         """The float32 numbers of a matrix of any kind, some rows at a time: each part is (rows, cols)."""
 
@@ -38,6 +44,13 @@ class Arrays(Protocol):
         """The rows of a matrix of any kind as "F32", "F16" or "BF16", in chunks of whole rows.
 
         Raises NumericsError if a finite number becomes infinite.
+        """
+
+    def matrix_to_blocks(self, matrix: Any, dtype: str) -> Iterator[bytes]:
+        """The rows of a matrix of any kind as "Q8_0" or "Q4_0", in chunks of whole rows.
+
+        Integers of such blocks keep every bit, all others are quantized from floats. Raises NumericsError if a number
+        is not finite, or too large for a block.
         """
 
     def matrix_to_groups(self, matrix: Any, group_size: int) -> Iterator[bytes]:

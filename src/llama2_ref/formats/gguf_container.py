@@ -27,7 +27,8 @@ DIMENSIONS_MOST = 4
 SHOWN = 60  # characters of a name in a message
 
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}  # as struct has them
-BOOL, STRING, ARRAY = 7, 8, 9
+UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
+ALIGNMENT = 32  # of tensors, where a file does not say another one
 
 # GGML's kinds of numbers: name, numbers in a block, bytes of a block.
 KINDS = {
@@ -210,7 +211,7 @@ def _kind(number: int, what: str) -> tuple[str, int, int]:
 
 
 def _alignment(metadata: dict[str, Any]) -> int:
-    alignment = metadata.get("general.alignment", 32)
+    alignment = metadata.get("general.alignment", ALIGNMENT)
     if not is_whole(alignment) or alignment < 1 or alignment & (alignment - 1):
         raise CheckpointError(f"general.alignment must be a power of two (got {shown(alignment)})")
     return int(alignment)
@@ -233,6 +234,52 @@ def _tensors(
     return {
         name: Tensor(kind, shape, data[offset : offset + size]) for name, (kind, shape, offset, size) in listed.items()
     }
+
+
+# -------------------------------------------------------------------------------------------------------------- writing
+
+
+class Entry(NamedTuple):
+    """Metadata to be written: the type of the value, or of what is in its array, and the value."""
+
+    kind: int
+    value: Any
+
+
+def start_of_file(entries: dict[str, Entry], tensors: list[tuple[str, tuple[int, ...], str, int]]) -> bytes:
+    """Everything before the data of a file of version 3. Tensors are (name, shape, GGML's type, bytes).
+
+    The data of each follows, padded to `padded(bytes)`.
+    """
+    numbers = {name: number for number, (name, _, _) in KINDS.items()}
+    out = bytearray(MAGIC + struct.pack("<IQQ", max(VERSIONS), len(tensors), len(entries)))
+    for key, (kind, value) in entries.items():
+        out += _packed(STRING, key)
+        if isinstance(value, list):
+            out += struct.pack("<IIQ", ARRAY, kind, len(value)) + b"".join(_packed(kind, item) for item in value)
+        else:
+            out += struct.pack("<I", kind) + _packed(kind, value)
+    offset = 0
+    for name, shape, ggml_type, size in tensors:
+        out += _packed(STRING, name) + struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+        out += struct.pack("<IQ", numbers[ggml_type], offset)
+        offset += padded(size)
+    return bytes(out.ljust(padded(len(out)), b"\0"))
+
+
+def padded(size: int) -> int:
+    """A number of bytes, up to the next place where a tensor may begin."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _packed(kind: int, value: Any) -> bytes:
+    if kind == STRING:
+        data: bytes = value.encode()
+        return struct.pack("<Q", len(data)) + data
+    return struct.pack("<?" if kind == BOOL else "<" + NUMBERS[kind], value)
+
+
+# ------------------------------------------------------------------------------------------------------------- messages
 
 
 def shown(value: Any) -> str:

@@ -11,20 +11,18 @@ from math import isclose, isfinite
 from typing import Any
 
 from ..config import Config, RopeScaling
-from ..errors import CheckpointError, ConfigError, MissingExtraError
-from ..support.extras import import_extra
+from ..errors import CheckpointError, ConfigError, MissingExtraError, NumericsError
 from ..tokenizers.gguf import PREFIX, from_gguf
 from ..weights import TensorSpec, Weights
 from .arrays import Arrays
-from .dtypes import DTYPES, FLOATS
+from .dtypes import BLOCK, DTYPES, FLOATS
+from .ggml_blocks import GROUPS, INT8_MOST
 from .gguf_container import MAGIC, Container, Tensor, is_whole, parse, shown
 from .model_file import ModelFile, Source
 from .tensor_table import CLASSIFIER, EMBEDDING, GGUF, float32_bytes, make_weights
 
 DIVISORS = "rope_freqs.weight"
-CHUNK = 2**20  # numbers that are converted at a time
 FLOAT32_DIVISORS = 2**-16  # how far divisors err that were computed in float32, in several steps
-INT8_MOST = 2.0**22  # so that the scale is a float16 number
 LLAMA3_CONTEXTS = (8192, *(2**k for k in range(10, 18)))  # that may be meant by divisors of frequencies
 
 
@@ -36,11 +34,10 @@ def detect(source: Source) -> bool:
 def read(source: Source, arrays: Arrays) -> ModelFile:
     """The model in a GGUF file of architecture "llama".
 
-    Types of numbers that `arrays` does not know are dequantized by the gguf package, and become int8 in groups of 32
-    (Q8_0); `notes` tell of it.
+    Types of numbers that models don't keep in memory become int8 in groups of 32 (Q8_0); `notes` tell of it.
 
     Raises CheckpointError if the file is damaged, or is of another model, and MissingExtraError without the gguf
-    package where that is needed.
+    package where that is needed: for tables of IQ1 to IQ3 here, for all such types in llama2_fast.
     """
     assert source.data is not None
     try:
@@ -255,37 +252,15 @@ def _vectors(tensors: list[Tensor], matrix: Callable[[str, Tensor], Any]) -> Any
 
 
 def _matrix(name: str, tensor: Tensor, arrays: Arrays) -> Any:
+    """A matrix of floats or integers. Types that models don't keep in memory become int8."""
     rows, cols = tensor.shape
     if tensor.kind in DTYPES:
         return arrays.matrix_from_bytes(tensor.kind, tensor.data, rows, cols)
-    return arrays.matrix_from_bytes("Q8_0", _to_int8(name, tensor), rows, cols)
-
-
-def _to_int8(name: str, tensor: Tensor) -> memoryview:
-    """A matrix of a kind that only the gguf package knows, as Q8_0, some rows at a time."""
-    np, gguf = import_gguf(f"reading {tensor.kind} numbers")
-    rows, cols = tensor.shape
-    kind = getattr(gguf.GGMLQuantizationType, tensor.kind, tensor.kind)
-    data = np.frombuffer(tensor.data, np.uint8).reshape(rows, -1)
-    if cols % 32:
-        raise CheckpointError(f"rows of {name} must be blocks of 32 to become int8 (got {cols}, {tensor.kind})")
-    found = np.empty((rows, cols // 32 * 34), np.uint8)
-    step = max(1, CHUNK // cols)
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
-        try:
-            with np.errstate(all="ignore"):
-                numbers = gguf.dequantize(data[part], kind)
-        except (NotImplementedError, AttributeError):  # the latter from versions that do not know the name
-            raise CheckpointError(
-                f"{name} must be of a kind that the gguf package can read (got {tensor.kind})"
-            ) from None
-        if not np.abs(numbers).max() < INT8_MOST:  # nor NaN
-            raise CheckpointError(f"{name} must hold finite numbers below {INT8_MOST:g} (it is damaged)")
-        found[part] = gguf.quantize(numbers, gguf.GGMLQuantizationType.Q8_0)
-    return memoryview(found.reshape(-1))
-
-
-def import_gguf(purpose: str) -> tuple[Any, Any]:
-    """numpy, and the gguf package. Raises MissingExtraError without them."""
-    return import_extra("numpy", purpose), import_extra("gguf", purpose)
+    if tensor.kind not in GROUPS:
+        raise CheckpointError(f"{name} must be of a type that models are made of (got {tensor.kind})")
+    if cols % BLOCK:
+        raise CheckpointError(f"rows of {name} must be blocks of {BLOCK} to become int8 (got {cols}, {tensor.kind})")
+    try:
+        return arrays.matrix_from_blocks(tensor.kind, tensor.data, rows, cols)
+    except NumericsError:
+        raise CheckpointError(f"{name} must hold finite numbers below {INT8_MOST:g} (it is damaged)") from None

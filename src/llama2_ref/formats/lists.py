@@ -9,9 +9,10 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..quantize import dequantize_int8, float_rows, quantize_int8
-from ..weights import Expanding, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Matrix
+from ..weights import Expanding, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Matrix, matrix_of
 from .arrays import LARGEST, some_rows, too_large
-from .dtypes import BLOCKS
+from .dtypes import BLOCK, BLOCKS
+from .ggml_blocks import INTEGERS, blocks_of_floats, blocks_of_integers, to_q8_0
 from .safetensors import TensorInfo
 
 ROWS = 256  # that are in one part
@@ -46,6 +47,10 @@ class Lists:
             return Matrix(array("f", dequantize_int8(numbers, scales)), rows, cols)
         return Int8Matrix(Matrix(numbers, rows, cols), Matrix(scales, rows, cols // group_size))
 
+    def matrix_from_blocks(self, ggml_type: str, data: memoryview, rows: int, cols: int) -> Any:
+        """An Int8Matrix, row by row."""
+        return self.matrix_from_bytes("Q8_0", memoryview(to_q8_0(ggml_type, data, rows)), rows, cols)
+
     def float_parts(self, matrix: Any) -> Iterator[list[Any]]:
         """Lists of some rows."""
         part = []
@@ -67,6 +72,15 @@ class Lists:
                 yield _float16s(memoryview(bits).cast("f"))
             else:
                 yield _bfloat16s(memoryview(bits).cast("I"))
+
+    def matrix_to_blocks(self, matrix: Any, dtype: str) -> Iterator[bytes]:
+        """The blocks of a row after the other."""
+        known = matrix_of(matrix)
+        if known.label == INTEGERS[dtype] and known.group_size == BLOCK and _are_float16(known.parts[1]):
+            q, scales = known.parts
+            yield from (blocks_of_integers(*row, dtype) for row in zip(q, scales, strict=True))
+        else:
+            yield from (blocks_of_floats(_as_float32(row), dtype) for row in float_rows(matrix))
 
     def matrix_to_groups(self, matrix: Any, group_size: int) -> Iterator[bytes]:
         """The bytes of a row of integers after the other, then the scales."""
@@ -135,6 +149,19 @@ def _nibbles(blocks: list[memoryview], at: int, minus: int) -> "array[int]":
 def _float32(row: Any) -> bytes:
     """A row as float32 numbers. Those of a file stay as they are: through Python's floats some NaN become others."""
     return bytes(row) if isinstance(row, memoryview) and row.format == "f" else array("f", row).tobytes()
+
+
+def _as_float32(row: Any) -> "memoryview[float]":
+    return memoryview(_float32(row)).cast("f")
+
+
+def _are_float16(rows: Any) -> bool:
+    """Are all numbers float16 ones?"""
+    try:
+        packed = ((row, struct.pack(f"<{len(row)}e", *row)) for row in rows)
+        return all(struct.unpack(f"<{len(row)}e", data) == tuple(row) for row, data in packed)
+    except OverflowError:
+        return False
 
 
 def _float16s(row: "memoryview[float]") -> bytes:

@@ -16,6 +16,7 @@ import llama2_ref
 from llama2_fast.tools.checks import check_bounds
 from llama2_ref import CheckpointError, Config, MissingExtraError
 from llama2_ref.config import RopeScaling
+from llama2_ref.formats import ggml_blocks
 from llama2_ref.formats.gguf_container import KINDS
 from support.gguf_bytes import (
     KIND_NUMBERS,
@@ -102,7 +103,7 @@ def test_many_rows_of_another_kind_are_converted_some_at_a_time(
     pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
     path = write(tmp_path / "model.gguf", WIDE, "Q6_K")
     at_once = by_name(opened(llama2_fast, path).weights)
-    monkeypatch.setattr("llama2_ref.formats.gguf_read.CHUNK", 5 * 256)
+    monkeypatch.setattr("llama2_fast.matrices.ggml.CHUNK", 5 * 256)
     assert_equal(by_name(opened(llama2_fast, path).weights), at_once)
 
 
@@ -335,7 +336,7 @@ def test_kinds_that_are_no_weights(llama2: ModuleType, tmp_path: Path) -> None:
         path = write(tmp_path / "model.gguf", WIDE, edit=swapped("blk.0.attn_q.weight", kind=kind, data=data))
         with pytest.raises(CheckpointError) as caught:
             opened(llama2, path)
-        rule = "must be of a kind that the gguf package can read"
+        rule = "must be of a type that models are made of"
         assert str(caught.value) == f"{path}: blk.0.attn_q.weight {rule} (got {kind})"
 
 
@@ -348,15 +349,26 @@ def test_other_kinds_must_hold_numbers(llama2: ModuleType, tmp_path: Path, scale
         opened(llama2, path)
 
 
-def test_other_kinds_need_the_gguf_package(llama2: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("package", "kind"), [(llama2_ref, "IQ2_XXS"), (llama2_fast, "Q4_K")])
+def test_what_needs_the_gguf_package(
+    package: ModuleType, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables, and in the fast package all that it expands."""
     monkeypatch.setitem(sys.modules, "gguf", None)
-    opened(llama2, write(tmp_path / "ours.gguf", kind="Q4_1"))
-    path = write(tmp_path / "model.gguf", WIDE, "Q4_K")
+    ggml_blocks.table.cache_clear()
+    opened(package, write(tmp_path / "ours.gguf", kind="Q4_1"))
+    data = bytes(256 * KINDS[KIND_NUMBERS[kind]][2])
+    path = write(tmp_path / "model.gguf", WIDE, edit=swapped("blk.0.attn_q.weight", kind=kind, data=data))
     with pytest.raises(MissingExtraError) as caught:
-        opened(llama2, path)
-    assert (
-        str(caught.value) == f"{path}: reading Q4_K numbers needs the gguf package: pip install 'llama2-twins[models]'"
-    )
+        opened(package, path)
+    said = f"reading {kind} numbers needs the gguf package: pip install 'llama2-twins[models]'"
+    assert str(caught.value) == f"{path}: {said}"
+
+
+def test_the_reference_reads_k_quants_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    found = opened(llama2_ref, write(tmp_path / "model.gguf", WIDE, "Q4_K"))
+    assert found.notes == ("Q4_K weights have become int8, in groups of 32",)
 
 
 def test_a_chat_template_that_is_none(llama2: ModuleType, tmp_path: Path) -> None:
