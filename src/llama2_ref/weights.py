@@ -235,7 +235,7 @@ class TensorSpec(NamedTuple):
     name: str  # the field of Weights
     sizes: tuple[str, ...]  # attributes of Config: the shape of one layer's, rows first
     per_layer: bool = True
-    rope_heads: str = ""  # the attribute of Config that says in how many heads RoPE rotates pairs of rows; "" for none
+    rotated: bool = False  # RoPE rotates pairs of what its rows make, head by head: formats differ in their order
     optional: bool = False  # some models have none: the field is None then
 
     def shape(self, config: Config) -> tuple[int, ...]:
@@ -251,8 +251,8 @@ class TensorSpec(NamedTuple):
 TENSORS = (
     TensorSpec("token_embedding_table", ("vocab_size", "dim"), per_layer=False),
     TensorSpec("rms_att_weight", ("dim",)),
-    TensorSpec("wq", ("q_dim", "dim"), rope_heads="n_heads"),
-    TensorSpec("wk", ("kv_dim", "dim"), rope_heads="n_kv_heads"),
+    TensorSpec("wq", ("q_dim", "dim"), rotated=True),
+    TensorSpec("wk", ("kv_dim", "dim"), rotated=True),
     TensorSpec("wv", ("kv_dim", "dim")),
     TensorSpec("wo", ("dim", "q_dim")),
     TensorSpec("rms_ffn_weight", ("dim",)),

@@ -1099,7 +1099,7 @@ FOLDERS = [
         ("heads stay half-split", FOLDER,
          {"for i in range(half) for part in (0, half)": "for part in (0, half) for i in range(half)"}),
         ("keys are taken for queries", FOLDER,
-         {"getattr(config, spec.rope_heads)": "config.n_heads"}),
+         {"rows // config.head_size": "config.n_heads"}),
         ("heads are written as they are read", HF + "test_rows_change_places",
          {"for part in (0, 1) for i in range(part, size, 2)":
           "for i in range(size // 2) for part in (i, i + size // 2)"}),

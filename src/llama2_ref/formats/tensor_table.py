@@ -4,7 +4,7 @@
 reads or writes a format asks this table, and knows no tensor itself: a new one is a row in each of the two.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -57,6 +57,7 @@ class Layout:
     """What a format has of its own: the column of its names, and what goes with them."""
 
     column: str
+    title: str
     says_shapes: str  # what says which shapes tensors must have, for errors
     half_split: bool = False  # RoPE turns number i of a head with i + E/2, instead of 2i with 2i + 1
 
@@ -74,7 +75,7 @@ class Layout:
         places = {spec.name for spec in self.specs()}
         for spec in specs_of(weights):
             if spec.name not in places:
-                raise CheckpointError(f"{spec.name} has no place in files of this format: write another one")
+                raise CheckpointError(f"{spec.name} has no place in {self.title} files: write another format")
 
     def to_file_order(self, spec: TensorSpec, config: Config) -> list[int] | None:
         """Which row of a matrix here becomes each row in the file; None where they are in the same order."""
@@ -84,17 +85,15 @@ class Layout:
         """Which row in the file becomes each row of a matrix here; None where they are in the same order."""
         return self._order(spec, config, interleaved)
 
-    def _order(self, spec: TensorSpec, config: Config, order: Any) -> list[int] | None:
-        if not (self.half_split and spec.rope_heads):
-            return None
-        found: list[int] = order(spec.shape(config)[0], getattr(config, spec.rope_heads))
-        return found
+    def _order(self, spec: TensorSpec, config: Config, order: Callable[[int, int], list[int]]) -> list[int] | None:
+        rows = spec.shape(config)[0]
+        return order(rows, rows // config.head_size) if self.half_split and spec.rotated else None
 
 
-LLAMA2C = Layout("llama2c", "the header")
-HUGGING_FACE = Layout("hugging_face", "config.json", half_split=True)
-META = Layout("meta", "params.json")
-GGUF = Layout("gguf", "the metadata")
+LLAMA2C = Layout("llama2c", "llama2.c", "the header")
+HUGGING_FACE = Layout("hugging_face", "Hugging Face's", "config.json", half_split=True)
+META = Layout("meta", "Meta's", "params.json")
+GGUF = Layout("gguf", "GGUF", "the metadata")
 
 
 def specs_of(weights: Weights) -> list[TensorSpec]:

@@ -55,29 +55,30 @@ def test_shapes_and_parameters_are_those_of_weights(shared: bool) -> None:
 
 @dataclass(frozen=True)
 class BiasedWeights(Weights):
-    """Those of a model whose queries have biases."""
+    """Those of a model whose queries have biases, and whose heads of queries have norms."""
 
     bq: Any = None  # (L, H*E)
+    q_norm: Any = None  # (L, E)
 
 
 @pytest.fixture
 def biased(monkeypatch: pytest.MonkeyPatch) -> BiasedWeights:
-    """Such weights, and a table with a row for the biases, which RoPE turns as it does the rows of wq."""
-    spec = TensorSpec("bq", ("q_dim",), rope_heads="n_heads", optional=True)
+    """Such weights, and a table with rows for both, whose numbers go the way of the rows of wq."""
+    spec = TensorSpec("bq", ("q_dim",), rotated=True, optional=True)
     row = Row(spec, "model.layers.{}." + BIAS, "layers.{}.attention.wq.bias", "blk.{}.attn_q.bias", llama2c=False)
-    monkeypatch.setattr(tensor_table, "TABLE", (*TABLE, row))
+    norm = TensorSpec("q_norm", ("head_size",), rotated=True, optional=True)
+    other = Row(norm, "model.layers.{}.self_attn.q_norm.weight", None, "blk.{}.attn_q_norm.weight", llama2c=False)
+    monkeypatch.setattr(tensor_table, "TABLE", (*TABLE, row, other))
     monkeypatch.setattr(tensor_table, "Weights", BiasedWeights)
     bq = np.arange(CONFIG.n_layers * CONFIG.q_dim, dtype=np.float32).reshape(CONFIG.n_layers, -1)
-    return BiasedWeights(**vars(random_twins(CONFIG, seed=2, shared=False).fast), bq=bq)
+    return BiasedWeights(**vars(random_twins(CONFIG, seed=2, shared=False).fast), bq=bq, q_norm=bq[:, 8:16])
 
 
 def as_read(llama2: ModuleType, weights: BiasedWeights) -> Any:
-    """The weights as a package reads them of llama2.c's file, with the biases."""
-    return (
-        weights
-        if llama2 is llama2_fast
-        else BiasedWeights(**vars(random_twins(CONFIG, 2, shared=False).ref), bq=weights.bq)
-    )
+    """The weights in matrices of a package."""
+    if llama2 is llama2_fast:
+        return weights
+    return BiasedWeights(**vars(random_twins(CONFIG, 2, shared=False).ref), bq=weights.bq, q_norm=weights.q_norm)
 
 
 def write_gguf_file(path: Path, weights: Any, llama2: ModuleType) -> None:
@@ -98,9 +99,9 @@ def test_an_optional_tensor_is_written_and_read(
     WRITE[to](tmp_path / "model", as_read(llama2, biased), llama2)
     found = llama2.read_model(tmp_path / "model")
     assert np.array_equal(np.array([list(row) for row in found.weights.bq]), biased.bq)
-    assert (
-        found.parameters == count_parameters(CONFIG, biased) == count_parameters(CONFIG, replace(biased, bq=None)) + 64
-    )
+    assert np.array_equal(np.array([list(row) for row in found.weights.q_norm]), biased.q_norm)
+    assert found.parameters == count_parameters(CONFIG, biased)
+    assert found.parameters == count_parameters(CONFIG, replace(biased, bq=None, q_norm=None)) + 2 * (32 + 8)
 
 
 @pytest.mark.parametrize("to", WRITE)
@@ -123,6 +124,8 @@ def test_hugging_face_has_it_in_its_order(biased: BiasedWeights, tmp_path: Path)
     tensors = read_file(tmp_path / "model" / "model.safetensors").tensors
     found = np.frombuffer(tensors[f"model.layers.1.{BIAS}"].data, np.float32)
     assert np.array_equal(found, biased.bq[1][half_split(32, heads=4)])
+    found = np.frombuffer(tensors["model.layers.1.self_attn.q_norm.weight"].data, np.float32)
+    assert np.array_equal(found, biased.q_norm[1][half_split(8, heads=1)])
 
 
 def test_meta_s_names(llama2: ModuleType, biased: BiasedWeights) -> None:
@@ -139,10 +142,10 @@ def test_meta_s_names(llama2: ModuleType, biased: BiasedWeights) -> None:
 
 def test_llama2_c_has_no_place_for_it(llama2: ModuleType, biased: BiasedWeights, tmp_path: Path) -> None:
     weights = as_read(llama2, biased)
-    with pytest.raises(llama2_ref.CheckpointError, match="bq has no place in files of this format"):
+    with pytest.raises(llama2_ref.CheckpointError, match=r"bq has no place in llama2\.c files"):
         write_with(ARRAYS[llama2], tmp_path / "model.bin", CONFIG, weights, 1, None)
     assert not (tmp_path / "model.bin").exists()
-    write_with(ARRAYS[llama2], tmp_path / "model.bin", CONFIG, replace(weights, bq=None), 1, None)
+    write_with(ARRAYS[llama2], tmp_path / "model.bin", CONFIG, replace(weights, bq=None, q_norm=None), 1, None)
     assert llama2.read_checkpoint(tmp_path / "model.bin")[1].bq is None
 
 
