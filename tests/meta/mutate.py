@@ -122,13 +122,17 @@ JUDGE = Suite(
     most=12,
 )
 BENCH = Suite(
-    ("tools/bench.py", "tools/bench_worker.py", "tools/random_models.py"),
+    (
+        *("tools/bench.py", "tools/bench_models.py", "tools/bench_peers.py", "tools/bench_report.py"),
+        *("tools/bench_rounds.py", "tools/bench_worker.py", "tools/random_models.py", "tools/stored_weights.py"),
+    ),
     ("unit/tools/test_bench.py",),
     ("everything_is_measured",),
 )
 VERIFY = Suite(
     (
-        *("tools/verify.py", "tools/checks.py", "tools/peer_logits.py", "tools/report.py"),
+        *("tools/verify.py", "tools/verify_task.py", "tools/verify_json.py", "tools/outputs.py", "tools/machine.py"),
+        *("tools/checks.py", "tools/peer_logits.py", "tools/report.py"),
         *("conformance/bits.py", "conformance/buffers.py", "conformance/logits.py"),
     ),
     ("unit/conformance/test_bits.py", "unit/tools/test_checks.py", "unit/tools/test_verify.py"),

@@ -167,8 +167,8 @@ def test_errors_of_the_script() -> None:
 
 
 def test_the_script_makes_text() -> None:
-    first, second = call_script("-s", "1", "-n", "8"), subprocess.run(
-        [sys.executable, "-m", "llama2_fast", "-s", "1", "-n", "8"],
+    first, second = call_script("-s", "1", "-n", "8", "--backend", "numpy"), subprocess.run(
+        [sys.executable, "-m", "llama2_fast", "-s", "1", "-n", "8", "--backend", "numpy"],
         env=ENV, capture_output=True, text=True, timeout=SECONDS,
     )  # fmt: skip
     assert (first.returncode, first.stdout) == (0, second.stdout)

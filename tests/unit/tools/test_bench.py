@@ -28,7 +28,9 @@ from llama2_ref.cli.main import main
 from llama2_ref.formats.llama2c_header import Header
 from llama2_ref.quantize import LAYERED
 from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
-from support.models import write_model
+from support.folders import write_hf_folder
+from support.gguf_bytes import config_entries, gguf_of, model_tensors
+from support.models import random_fields, write_model
 
 CONFIG = llama2_ref.Config(dim=32, hidden_dim=48, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=300, seq_len=24)
 SHORT = ("--rounds", "1", "--steps", "3", "--prompt", "4")
@@ -155,6 +157,73 @@ def test_a_version_2_file_is_measured_as_it_is(ask: Ask, refuse: Refuse, tmp_pat
     assert [r["weights"] for r in results] == ["int8", "int8"]
     assert results[0]["bytes_per_token"] == results[1]["bytes_per_token"] == 24960 * (1 + 4 / 16)
     assert "must be float32 to be quantized" in refuse(path, "--quantize", "int4")
+
+
+BLOCKS = llama2_ref.Config(dim=32, hidden_dim=64, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=300, seq_len=24)
+NUMBERS = 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32) + 300 * 32  # of a model of such sizes, which a token reads
+
+
+def write_format(folder: Path, kind: str) -> Path:
+    """A GGUF file, or a folder of Hugging Face."""
+    if kind == "BF16":
+        weights = llama2_fast.Weights(**random_fields(BLOCKS, 0, "normal", True))
+        return write_hf_folder(folder / "model", BLOCKS, weights, kind, tied=True)
+    path = folder / "model.gguf"
+    path.write_bytes(gguf_of(config_entries(BLOCKS), model_tensors(BLOCKS, kind)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "packed", "unpacked"),
+    [
+        ("F16", "float16", 2, 4),
+        ("BF16", "bfloat16", 2, 4),
+        ("Q8_0", "int8", 1 + 4 / 32, 1 + 4 / 32),
+        ("Q4_0", "int4", 0.5 + 2 / 32, 1 + 4 / 32),
+        ("Q4_1", "int4 with offsets", 0.5 + 4 / 32, 1 + 8 / 32),
+    ],
+)
+def test_bytes_per_token_of_other_formats(tmp_path: Path, kind: str, name: str, packed: float, unpacked: float) -> None:
+    """Matrices are named as they are stored; numpy unpacks them."""
+    model = bench_models.model_of_file(write_format(tmp_path, kind), {})
+    assert (model.weights(None), model.has_integers) == (name, kind.startswith("Q"))
+    assert bytes_per_token(model.matrices, True) == NUMBERS * packed
+    assert bytes_per_token(model.matrices, False) == NUMBERS * unpacked
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "BF16"])
+def test_other_formats_are_measured(ask: Ask, refuse: Refuse, tmp_path: Path, kind: str) -> None:
+    """A peer gets the path of the file or folder, and an int8 checkpoint that is made of it."""
+    path = write_format(tmp_path, kind)
+    code = f"""
+import sys, llama2_fast
+assert sys.argv[1] == {str(path)!r}
+config, weights = llama2_fast.read_checkpoint(sys.argv[2])
+assert isinstance(weights.wq[0], llama2_fast.Int8Matrix)
+print('7 tok/s')
+"""
+    argv = ["--backend", "numpy", "--json", "-", "--quantize", "all", "--peer", peer("p", code, "{model} {int8}")]
+    (found,) = json.loads(ask(path, *argv)[0])["models"]
+    *ours, other = found["results"]
+    names = {"Q4_0": ["int4"], "BF16": ["bfloat16", "int8", "int4"]}[kind]
+    assert (found["name"], [r["weights"] for r in ours]) == (path.name, names)
+    assert all(r["decode_rate"]["best"] > 0 and r["load"]["best"] > 0 for r in ours)
+    assert (other["weights"], other["decode_rate"]["best"]) == ("int8", 7.0)
+
+
+def test_a_gguf_file_has_no_tokenizer_bin(ask: Ask, refuse: Refuse, tmp_path: Path) -> None:
+    """The peer is left out; a tokenizer that is named serves."""
+    path, code = write_format(tmp_path, "Q4_0"), "print('7 tok/s')"
+    argv = ["--backend", "numpy", "--json", "-", "--peer", peer("p", code, "{tokenizer}")]
+    out, err = ask(path, *argv)
+    assert len(json.loads(out)["models"][0]["results"]) == 1
+    assert err == (
+        "note: model.gguf is measured without peer p: a tokenizer.bin lies beside checkpoints of llama2.c only: "
+        "name one by -z\n"
+    )
+    out, _ = ask(path, "-z", path, *argv)
+    assert len(json.loads(out)["models"][0]["results"]) == 2
+    assert "must be float32 to be quantized (they are int4 already)" in refuse(path, "--quantize", "int8")
 
 
 @pytest.mark.parametrize("largest", [2**31, 0], ids=["from a file", "in memory"])
