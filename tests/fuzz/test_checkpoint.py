@@ -140,7 +140,7 @@ def test_damage_is_refused_or_read_alike(folder, twins, version, data):
     lengths = st.one_of(st.just(len(damaged)), st.integers(0, len(damaged)))
     del damaged[data.draw(lengths, label="length") :]
     path.write_bytes(damaged)
-    reproduce.told = lambda: reproduce.script(READ, data=bytes(damaged))
+    reproduce.current_script = lambda: reproduce.script(READ, data=bytes(damaged))
     outcomes: list[Any] = []
     for package in PACKAGES:
         try:

@@ -96,7 +96,9 @@ def test_tokens_are_equal_on_a_grid(impl, p, topp, coin):
 @given(lengths.flatmap(numbers), st.sampled_from((1.0, 0.1, 0.7, 3.0, 1e-30, 1e-300, 1e30)), topps, seeds)
 def test_samplers_draw_accepted_tokens(logits, temperature, topp, seed):
     """From logits: each twin's token is one that a correct sampler may draw from softmax with its float32 error."""
-    reproduce.told = lambda: reproduce.script(DRAW, logits=logits, temperature=temperature, topp=topp, seed=seed)
+    reproduce.current_script = lambda: reproduce.script(
+        DRAW, logits=logits, temperature=temperature, topp=topp, seed=seed
+    )
     with np.errstate(over="ignore"):
         tokens = [module.Sampler(temperature, topp, seed).sample(logits) for module in (llama2_ref, llama2_fast)]
         z = (logits.astype(np.float64) - logits.max()) / temperature
@@ -187,7 +189,7 @@ def test_samplers_draw_accepted_tokens_whatever_is_filtered(
     """Penalty and top-k are exact; the rest is right if it is for one of the sets that min-p may leave."""
     tokens = [token % len(logits) for token in tokens]
     told = {"logits": logits, "tokens": tokens, "temperature": temperature, "topp": topp, "topk": topk}
-    reproduce.told = lambda: reproduce.script(FILTERED, **told, minp=minp, penalty=penalty, seed=seed)
+    reproduce.current_script = lambda: reproduce.script(FILTERED, **told, minp=minp, penalty=penalty, seed=seed)
     arguments = temperature, topp, seed, topk, minp, penalty
     with np.errstate(over="ignore"):
         drawn = [module.Sampler(*arguments).sample(logits, tokens) for module in (llama2_ref, llama2_fast)]

@@ -48,7 +48,7 @@ def test_bits_depend_neither_on_threads_nor_on_how_a_prompt_is_cut(twins, kind, 
     whole = one.forward(tokens, one.new_cache(), every=True)
     other, parts = compiled(twins, kind, threads), []
     cache, cuts = other.new_cache(), []
-    reproduce.told = lambda: reproduce.bits(twins, tokens, cuts, kind, threads)
+    reproduce.current_script = lambda: reproduce.bits(twins, tokens, cuts, kind, threads)
     while cache.length < len(tokens):
         cuts.append(data.draw(st.integers(1, len(tokens) - cache.length), label="part"))
         parts.append(other.forward(tokens[cache.length : cache.length + cuts[-1]], cache, every=True))

@@ -47,7 +47,7 @@ def twins(tokens, scores):
 @example((([b"<unk>", b"<s>", b"</s>", b" ", b"a", b"aa", b"aab", b"b"], [0, 0, 0, 0, 0, 0, 1, 0]), "aa"), True, False)
 def test_encoding_is_equal(case, bos, eos):
     words, text = case
-    reproduce.told = lambda: reproduce.script(ENCODE, words=words, text=text, bos=bos, eos=eos)
+    reproduce.current_script = lambda: reproduce.script(ENCODE, words=words, text=text, bos=bos, eos=eos)
     ref, fast = twins(*words)
     expected = ref.encode(text, bos, eos)
     assert fast.encode(text, bos, eos) == expected
@@ -74,7 +74,7 @@ def test_encoding_is_equal_whatever_tokens_are_for(case: Any, data: Any) -> None
 def test_decoding_undoes_encoding(case):
     """Unless the vocabulary has no token, and no bytes, for a character."""
     words, text = case
-    reproduce.told = lambda: reproduce.script(ENCODE, words=words, text=text, bos=True, eos=False)
+    reproduce.current_script = lambda: reproduce.script(ENCODE, words=words, text=text, bos=True, eos=False)
     for tokenizer in twins(*words):
         ids = tokenizer.encode(text)
         if 0 not in ids:
@@ -86,7 +86,7 @@ def test_decoding_undoes_encoding(case):
 def test_decoding_is_equal_for_any_tokens(words, data):
     ref, fast = twins(*words)
     ids = data.draw(st.lists(st.integers(0, len(words[0]) - 1)), label="ids")
-    reproduce.told = lambda: reproduce.script(DECODE, words=words, ids=ids)
+    reproduce.current_script = lambda: reproduce.script(DECODE, words=words, ids=ids)
     assert fast.decode(ids) == ref.decode(ids)
 
 
@@ -119,7 +119,7 @@ def test_damaged_files_are_read_alike(tmp_path_factory, words, data):
         )
     del damaged[data.draw(st.integers(0, len(damaged)), label="length") :]
     path.write_bytes(damaged)
-    reproduce.told = lambda: reproduce.script(READ, data=bytes(damaged))
+    reproduce.current_script = lambda: reproduce.script(READ, data=bytes(damaged))
     outcomes: list[Any] = []
     for package in (llama2_ref, llama2_fast):
         try:

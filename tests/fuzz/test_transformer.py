@@ -50,7 +50,7 @@ def forward_in_parts(transformer, tokens, sizes):
 @given(run=runs())
 def test_every_buffer_keeps_its_bound(backend, run):
     twins, tokens, parts = run
-    reproduce.told = lambda: reproduce.model(twins, cut(tokens, parts), backend=backend)
+    reproduce.current_script = lambda: reproduce.model(twins, cut(tokens, parts), backend=backend)
     taps, logits = forward_in_parts(transformers(twins, backend)[1], tokens, parts)
     assert np.array_equal(logits, taps[twins.config.n_layers, "logits"])
     assert_taps_within(twins.config, twins.ref, tokens, taps)
@@ -65,7 +65,7 @@ def test_every_buffer_keeps_its_bound_with_kernels_of_others(impl, run):
     lines = reproduce.kernels_of(impl.name, impl.names)
     transformer = llama2_fast.Transformer(twins.config, twins.fast, kernels=impl.with_others())
     taps, _ = forward_in_parts(transformer, tokens, parts)
-    reproduce.told = lambda: reproduce.model(twins, cut(tokens, parts), lines)
+    reproduce.current_script = lambda: reproduce.model(twins, cut(tokens, parts), lines)
     assert_taps_within(twins.config, twins.ref, tokens, taps)
 
 
@@ -79,7 +79,7 @@ def test_every_buffer_of_a_quantized_model_keeps_its_bound(backend, kind, twins,
     taps, cache = llama2_fast.Taps(), transformer.new_cache()
     first = data.draw(st.integers(1, len(tokens)), label="first")
     parts = list(filter(None, (tokens[:first], tokens[first:])))
-    reproduce.told = lambda: reproduce.model(twins, parts, backend=backend, quantize=kind, threads=threads)
+    reproduce.current_script = lambda: reproduce.model(twins, parts, backend=backend, quantize=kind, threads=threads)
     for part in parts:
         transformer.forward(part, cache, every=True, taps=taps)
     assert_taps_within(twins.config, llama2_ref.quantize_weights(twins.ref, kind), tokens, taps)

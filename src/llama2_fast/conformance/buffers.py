@@ -56,7 +56,7 @@ def judge_buffers(
     rows = {(layer, name): Row(layer, name, kernel) for layer, name, kernel in _steps(config, weights)}
     total, done = len(rows) * len(tokens), 0
 
-    def found(layer: int, name: str, token: int, comparison: Comparison) -> None:
+    def report(layer: int, name: str, token: int, comparison: Comparison) -> None:
         nonlocal done
         rows[layer, name].add(token, comparison)
         done += 1
@@ -66,7 +66,7 @@ def judge_buffers(
 
     with suppress(_NotFiniteError), np.errstate(all="ignore"):
         try:
-            compare_taps(config, weights, tokens, recorded, found, BoundedKernels() if loops else ClosedKernels())
+            compare_taps(config, weights, tokens, recorded, report, BoundedKernels() if loops else ClosedKernels())
         except (NumericsError, KeyError, IndexError, ValueError):  # the same bad number, or nothing after it
             if not failed:
                 raise

@@ -60,7 +60,7 @@ class Implementation:
         return lambda *args: self._call(name, *args)
 
     def _call(self, name: str, *args: Any) -> Any:
-        reproduce.told = lambda: reproduce.call(self.name, name, args)
+        reproduce.current_script = lambda: reproduce.call(self.name, name, args)
         before = [np.copy(arg) for arg in args]
         with np.errstate(all="ignore"):
             try:

@@ -38,11 +38,11 @@ def assert_taps_within(
 ) -> None:
     """Assert that all recorded buffers of a forward pass over `tokens` keep their bounds, and that none is missing."""
 
-    def found(layer: int, name: str, token: int, comparison: Comparison) -> None:
+    def report(layer: int, name: str, token: int, comparison: Comparison) -> None:
         _judge(name, comparison, f"{name} of layer {layer}, token {token}")
 
     try:
-        compare_taps(config, weights, tokens, recorded, found, kernels, every)
+        compare_taps(config, weights, tokens, recorded, report, kernels, every)
     except (KeyError, IndexError, ValueError) as error:
         raise AssertionError(f"a buffer is missing, or has another shape: {error!r}") from error
 

@@ -118,14 +118,14 @@ class Findings:
     @property
     def divergences(self) -> list[Divergence]:
         """Every position at which the two diverge, judged by those before it."""
-        found, before, ours, coarseness = [], 0.0, 0.0, np.inf
+        divergences, before, ours, coarseness = [], 0.0, 0.0, np.inf
         for p in self.positions:
             ours = max(ours, p.ours)
             if p.diverges:
                 known = p.position, p.likeliest, p.their_likeliest, p.margin, p.top2
-                found.append(Divergence(*known, before, ours, coarseness if before else 0.0, p.finite))
+                divergences.append(Divergence(*known, before, ours, coarseness if before else 0.0, p.finite))
             before, coarseness = max(before, p.theirs), min(coarseness, p.times)
-        return found
+        return divergences
 
 
 class ValueKernels(ClosedKernels):
@@ -173,17 +173,17 @@ def judge_logits(
     """
     first = len(tokens) - 1 if len(theirs) == 1 else 0
     right = Transformer(config, weights, ValueKernels())
-    cache, found, shifts = right.new_cache(), Findings(), _Shifts()
+    cache, findings, shifts = right.new_cache(), Findings(), _Shifts()
     with np.errstate(all="ignore"):  # theirs may be anything
         for position, token in enumerate(tokens):
             value = right.forward([token], cache)
             if position >= first:
                 row = np.asarray(theirs[position - first], np.float64)
-                found.positions.append(_compare(position, value, row, ours[position - first]))
+                findings.positions.append(_compare(position, value, row, ours[position - first]))
                 shifts.add(value, row)
             tell((position + 1) / len(tokens))
-    found.hints = shifts.hints()
-    return found
+    findings.hints = shifts.hints()
+    return findings
 
 
 def _compare(position: int, value: Array, theirs: Array, ours: Array) -> Position:
@@ -217,11 +217,13 @@ class _Shifts:
         self._value, self._row, self._count = value, row, self._count + 1
 
     def hints(self) -> list[str]:
-        """What would fit better."""
-        found = []
+        """What would fit better, as sentences."""
+        fitting = []
         if self._fits["constant"]:
-            found.append("each row is off by one constant: these may be log-probabilities, which have the same order")
+            fitting.append("each row is off by one constant: these may be log-probabilities, which have the same order")
         for name in ("later", "earlier"):
             if self._count > 2 and self._fits[name]:
-                found.append(f"every row fits one position {name} better: is a token too many or missing, such as BOS?")
-        return found
+                fitting.append(
+                    f"every row fits one position {name} better: is a token too many or missing, such as BOS?"
+                )
+        return fitting

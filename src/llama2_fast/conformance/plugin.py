@@ -234,12 +234,12 @@ def _listening(nearest: dict[str, float]) -> Iterator[None]:
 @contextlib.contextmanager
 def _keeping_the_script() -> Iterator[None]:
     """Of every example that fails: hypothesis goes on to others, and then tells one of those that have failed."""
-    reproduce.told = None
+    reproduce.current_script = None
     failed.clear()
     try:
         yield
     except Exception as error:
-        error.shown = reproduce.told, tuple(failed)  # type: ignore[attr-defined]
+        error.script_and_comparisons = reproduce.current_script, tuple(failed)  # type: ignore[attr-defined]
         raise
 
 
@@ -254,7 +254,7 @@ def _listen(what: str, comparison: Comparison) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Count what a test tries, from nothing on. A test whose every example was refused is skipped."""
     global tally
-    tally, reproduce.told = Tally(ratios={}), None
+    tally, reproduce.current_script = Tally(ratios={}), None
     failed.clear()
     refused.clear()
     try:
@@ -279,8 +279,8 @@ def _skip_unless_tried() -> None:
         pytest.skip(f"not tested: {', '.join(_refusals(refused))}")
 
 
-def _refusals(found: dict[str, Refusal]) -> list[str]:
-    return [f"{name} refused {each.count:,} examples ({each.reason})" for name, each in sorted(found.items())]
+def _refusals(by_kernel: dict[str, Refusal]) -> list[str]:
+    return [f"{name} refused {it.count:,} examples ({it.reason})" for name, it in sorted(by_kernel.items())]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -290,8 +290,8 @@ def pytest_runtest_makereport(
     """Keep what was counted with the report, and the script of a failure."""
     report = yield
     if report.when == "call":
-        told = {name: (refusal.reason, refusal.count) for name, refusal in refused.items()}
-        report.user_properties += [("examples", _tried()), ("ratios", tally.ratios), ("refused", told)]
+        refusals = {name: (refusal.reason, refusal.count) for name, refusal in refused.items()}
+        report.user_properties += [("examples", _tried()), ("ratios", tally.ratios), ("refused", refusals)]
         if report.failed and call.excinfo is not None and (script := _script(call.excinfo.value)):
             report.sections.append(("to see this without the suite, run", script))
     return report
@@ -301,8 +301,8 @@ def _script(error: BaseException) -> str | None:
     """Of the example whose failure is told: of the first, where there are several."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    told, comparisons = getattr(error, "shown", (reproduce.told, failed))
-    return told and "\n".join([told(), *(f"# {line}" for line in comparisons)])
+    make, comparisons = getattr(error, "script_and_comparisons", (reproduce.current_script, failed))
+    return make and "\n".join([make(), *(f"# {line}" for line in comparisons)])
 
 
 # ------------------------------------------------------------------------------------------------------------- summary
@@ -312,16 +312,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Tell what was tried, what was refused, and how near to the bounds it came."""
     stats = terminalreporter.stats
     reports = [report for name in ("passed", "failed", "xfailed", "skipped") for report in stats.get(name, [])]
-    found = [dict(report.user_properties) for report in reports if report.when == "call"]
-    _write_refusals(terminalreporter.write_line, found)
-    examples = sum(each.get("examples", 0) for each in found)
+    tests = [dict(report.user_properties) for report in reports if report.when == "call"]
+    _write_refusals(terminalreporter.write_line, tests)
+    examples = sum(test.get("examples", 0) for test in tests)
     if not examples or hasattr(config, "workerinput"):  # the workers of xdist write no summary
         return
     ratios: dict[str, float] = {}
-    for each in found:
-        for what, ratio in (each.get("ratios") or {}).items():
+    for test in tests:
+        for what, ratio in (test.get("ratios") or {}).items():
             ratios[what] = max(ratios.get(what, 0.0), ratio)
-    properties = sum(1 for each in found if each.get("examples"))
+    properties = sum(1 for test in tests if test.get("examples"))
     terminalreporter.write_line(f"{examples:,} examples of {properties} properties")
     if config.stash[FOREIGN]:
         _write_verdict(terminalreporter.write_line, config.stash[IMPLEMENTATIONS], ratios)
@@ -330,10 +330,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         Path(config.getoption("fuzz_report")).write_text(json.dumps(report), "utf-8")
 
 
-def _write_refusals(write: Callable[[str], None], found: list[dict[str, Any]]) -> None:
+def _write_refusals(write: Callable[[str], None], tests: list[dict[str, Any]]) -> None:
     total: dict[str, Refusal] = {}
-    for each in found:
-        for name, (reason, count) in each.get("refused", {}).items():
+    for test in tests:
+        for name, (reason, count) in test.get("refused", {}).items():
             total.setdefault(name, Refusal(reason)).count += count
     for line in _refusals(total):
         write(line)

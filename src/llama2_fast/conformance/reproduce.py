@@ -12,7 +12,7 @@ from .random_models import Twins
 
 FEW = 64  # numbers that are shown one by one; more are packed
 
-told: Callable[[], str] | None = None  # makes the script of what is tried now
+current_script: Callable[[], str] | None = None  # makes the script of the example that is tried now
 
 
 def call(module: str, name: str, args: Sequence[Any]) -> str:
@@ -53,12 +53,12 @@ for part in parts:
     transformer.forward(part, cache, every=True, taps=taps)
 
 
-def found(layer, name, token, comparison):
+def report(layer, name, token, comparison):
     if not comparison.within:
         print(f"{{name}} of layer {{layer}}, token {{token}}{{comparison}}")
 
 
-compare_taps(config, {judged}, sum(parts, []), taps, found)"""
+compare_taps(config, {judged}, sum(parts, []), taps, report)"""
 
 
 def bits(twins: Twins, tokens: Sequence[int], cuts: Sequence[int], kind: str | None, threads: int) -> str:

@@ -16,20 +16,20 @@ from llama2_ref.bounded import BoundedKernels
 from .closed import Ball
 from .compare import Comparison, compare
 
-Found = Callable[[int, str, int, Comparison], None]  # is told the layer, the buffer, the token, and how it compares
+Report = Callable[[int, str, int, Comparison], None]  # gets the layer, the buffer, the token, and how it compares
 
 
 class Checker(llama2_ref.Taps):
-    """Taps that compare with recorded ones, tell what they find, and go on with the recorded ones."""
+    """Taps that compare with recorded ones, report each comparison, and go on with the recorded ones."""
 
-    def __init__(self, recorded: llama2_ref.Taps, found: Found) -> None:
-        self.recorded, self._found = recorded, found
+    def __init__(self, recorded: llama2_ref.Taps, report: Report) -> None:
+        self.recorded, self._report = recorded, report
 
     def record(self, layer: int, name: str, value: Any) -> Any:
         """Compare a buffer, and return the one that was recorded in its place."""
         token = len(self.setdefault((layer, name), []))
         got = np.asarray(self.recorded[layer, name][token])
-        self._found(layer, name, token, compare(got, value))
+        self._report(layer, name, token, compare(got, value))
         self[layer, name].append(got)
         return got if isinstance(value, Ball) else got.tolist()
 
@@ -39,7 +39,7 @@ def compare_taps(
     weights: llama2_ref.Weights,
     tokens: Sequence[int],
     recorded: llama2_ref.Taps,
-    found: Found,
+    report: Report,
     kernels: Any = None,
     every: bool = True,
 ) -> None:
@@ -48,7 +48,7 @@ def compare_taps(
     `kernels` are BoundedKernels, or ClosedKernels for larger sizes. Raises ValueError if there is a buffer too
     many, or one of another shape, KeyError or IndexError if one is missing.
     """
-    checker = Checker(recorded, found)
+    checker = Checker(recorded, report)
     transformer = llama2_ref.Transformer(config, weights, kernels or BoundedKernels())
     transformer.forward(tokens, transformer.new_cache(), every=every, taps=checker)
     lengths = {key: len(rows) for key, rows in checker.items()}
