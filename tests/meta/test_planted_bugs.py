@@ -97,8 +97,13 @@ HARMLESS = ("def argmax(", "def  argmax(")
 
 @pytest.mark.parametrize("text", SKIPS.values(), ids=SKIPS)
 def test_a_test_that_skips_neither_catches_nor_fails(server: Server, tmp_path: Path, text: str) -> None:
-    """With the bug, and without it, which ask() tries then."""
     (tmp_path / "test_it.py").write_text(text)
+    outcome = server.ask_without([str(tmp_path / "test_it.py::test")], 1)
+    assert (outcome.caught, outcome.said, outcome.skipped) == (False, "", "WHY")
+
+
+def test_a_bug_whose_test_skips_is_not_planted(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(SKIPS["of a file, by a package"])
     outcome = server.ask(Bug("harmless", "llama2_fast/kernels.py", (HARMLESS,), str(tmp_path / "test_it.py::test")))
     assert (outcome.caught, outcome.said, outcome.skipped) == (False, "", "WHY")
 

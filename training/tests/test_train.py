@@ -14,8 +14,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra train)")
 pytest.importorskip("sentencepiece", reason="SentencePiece is not installed (extra train)")
 
-from support.models import Twins, random_twins
-
 import llama2_fast
 import llama2_ref
 import tokenizer as tokens
@@ -23,6 +21,7 @@ import train
 from llama2_fast.conformance.judge import assert_close, assert_taps_within
 from llama2_ref import bounded
 from stories import story
+from support.models import Twins, random_twins
 
 # Groups of 1, 2 and 4 query heads; sizes that no vector length divides; head sizes 2, 4 and 6
 CONFIGS = [
