@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class BFloat16Matrix:
     """A matrix of bfloat16 numbers, for which numpy has no type: the upper halves of float32 numbers."""
 
     bits: NDArray[np.uint16]  # (rows, cols)
+    dtype: ClassVar[str] = "bfloat16"  # as that of an array is told
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,5 +83,5 @@ def expand(matrix: Any) -> Any:
     """A matrix as numpy computes with it: float16 and bfloat16 become float32, blocks are unpacked."""
     if matrix_of(matrix).group_size:
         return replace(matrix, q=np.asarray(matrix.q))
-    half = isinstance(matrix, BFloat16Matrix) or getattr(matrix, "dtype", None) == np.float16
+    half = str(getattr(matrix, "dtype", "")) in ("float16", "bfloat16")
     return np.asarray(matrix, np.float32) if half else matrix

@@ -82,6 +82,11 @@ class FloatMatrix:
         self.rows = rows
 
     @property
+    def kind(self) -> str:
+        """The name by which a session tells kinds apart: floats of any width are one, since they are exact here."""
+        return "float"
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return len(self.rows), len(self.rows[0])
@@ -100,7 +105,12 @@ class FloatMatrix:
         """The floats of one row, or of some: () -> (cols)."""
         return self.rows[index]
 
-    def take_rows(self, rows: slice) -> "FloatMatrix":
+    @property
+    def stored(self) -> Any:
+        """The matrix as Weights have it."""
+        return self.rows
+
+    def take_rows(self, rows: Any) -> "FloatMatrix":
         """A matrix of some of the rows."""
         return FloatMatrix(self.rows[rows])
 
@@ -125,6 +135,11 @@ class IntegerMatrix:
     def group_size(self) -> int:
         """How many neighbours in a row share one scale. Floats have 0."""
         return len(self.q[0]) // len(self.scale[0])
+
+    @property
+    def kind(self) -> str:
+        """The name by which a session tells kinds apart."""
+        return type(self).__name__
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -155,8 +170,13 @@ class IntegerMatrix:
         q, scale, *offset = self.parts
         return kernels.matmul_int8(q, scale, *vector, *offset)
 
-    def take_rows(self, rows: slice) -> "IntegerMatrix":
-        """A matrix of some of the rows."""
+    @property
+    def stored(self) -> "IntegerMatrix":
+        """The matrix as Weights have it."""
+        return self
+
+    def take_rows(self, rows: Any) -> "IntegerMatrix":
+        """A matrix of some of the rows, which a slice or, of arrays, a list of numbers names."""
         return type(self)(*(part[rows] for part in self.parts))
 
 

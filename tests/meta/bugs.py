@@ -301,7 +301,7 @@ CHECKPOINTS = [
           "yield q.tobytes()\n            yield scale.tobytes()"}),
         ("groups of another size are written as they are",
          FILES + "test_int8_weights_with_other_groups_are_grouped_anew[llama2_fast]",
-         {" and matrix.group_size == group_size:": ":"}),
+         {"known.group_size == group_size and": "known.group_size and"}),
     ),
     *of(
         "llama2_ref/formats/llama2c_header.py",
@@ -1334,7 +1334,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {'"F64": np.float64': '"F64": np.float32'}),
     ("infinity is read", HOSTILE.format("infinity"), {"np.isfinite(numbers).all()": "np.isfinite(numbers).any()"}),
     ("a fingerprint does not see scales", SESSION + "test_every_kind_of_matrix_has_the_same_fingerprint[Q8_0]",
-     {"for part in (some.scale, *": "for part in (some.scale[:0], *"}),
+     {"for part in known.parts:": "for part in known.parts[:1]:"}),
 ) + of(
     "llama2_ref/formats/session.py",
     ("weights count as they are before they are quantized",
@@ -1568,7 +1568,7 @@ WHAT_FORMATS_SHARE = of(
      {"chain.from_iterable(layer[:count])": "chain.from_iterable(layer)"}),
     ("groups of another size are written as they are",
      FILES + "test_int8_weights_with_other_groups_are_grouped_anew[llama2_ref]",
-     {" and matrix.group_size == group_size:": ":"}),
+     {"known.group_size == group_size and": "known.group_size and"}),
 ) + of(
     "llama2_ref/formats/arrays.py",
     ("only the first row is seen", SESSION + "test_what_a_fingerprint_sees",
@@ -1846,7 +1846,7 @@ INSIDE_THE_ENGINES = of(
     ("numbers are written in the order in which they lie", WRITTEN + "[columns first-F32]",
      {"yield part.tobytes()": 'yield part.tobytes("A")'}),
     ("scales are written in the order in which they lie", WRITTEN + "[columns first-Q8_0]",
-     {"np.asarray(matrix.scale, np.float32).tobytes()": 'np.asarray(matrix.scale, np.float32).tobytes("A")'}),
+     {"np.asarray(scale, np.float32).tobytes()": 'np.asarray(scale, np.float32).tobytes("A")'}),
 ) + of(
     "llama2_fast/engines/simd/kernels/float_products.py",
     ("rows left over take the vectors of the first portion", PORTIONS + "[1 and 3-None-133]",

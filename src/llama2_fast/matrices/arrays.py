@@ -1,7 +1,6 @@
 """The seam of llama2_ref.formats.arrays by numpy: all but scales stays in the memory maps of files."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,10 @@ from numpy.typing import NDArray
 from llama2_ref.errors import CheckpointError
 from llama2_ref.formats.arrays import LARGEST, some_rows, too_large
 from llama2_ref.formats.dtypes import BLOCK, BLOCKS
-from llama2_ref.formats.lists import kind_name
 from llama2_ref.formats.safetensors import TensorInfo
 
 from ..quantize import dequantize_int8, float_parts, quantize_int8, quantize_matrix
-from ..weights import BFloat16Matrix, Blocks, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix
+from ..weights import BFloat16Matrix, Blocks, Int4Matrix, Int4OffsetMatrix, Int8Matrix, matrix_of
 from .ggml import to_blocks, to_q8_0
 
 CACHE_DTYPES = {"F32": np.float32, "F64": np.float64}
@@ -71,9 +69,11 @@ class NumpyArrays:
 
     def matrix_to_groups(self, matrix: Any, group_size: int) -> Iterator[bytes]:
         """The bytes of many rows of integers after the others, then the scales."""
-        if isinstance(matrix, Int8Matrix) and matrix.group_size == group_size:
-            yield np.asarray(matrix.q, np.int8).tobytes()
-            yield np.asarray(matrix.scale, np.float32).tobytes()
+        known = matrix_of(matrix)
+        if known.group_size == group_size and len(known.parts) == 2:
+            q, scale = known.parts
+            yield np.asarray(q, np.int8).tobytes()
+            yield np.asarray(scale, np.float32).tobytes()
             return
         scales = []
         for part in float_parts(matrix):
@@ -84,16 +84,14 @@ class NumpyArrays:
 
     def fingerprint_bytes(self, matrix: Any, quantization: str | None) -> Iterator[bytes]:
         """Of a matrix that is still to be quantized, as it will be."""
-        some = _some_rows(matrix)
+        known = matrix_of(matrix)
+        known = known.take_rows(some_rows(known.shape[0]))
         if quantization:
-            some = quantize_matrix(some, quantization)
-        yield kind_name(some)
-        if not isinstance(some, IntegerMatrix):
-            yield np.asarray(some, np.float32).tobytes()
-            return
-        yield np.asarray(some.q, np.int8).tobytes()
-        for part in (some.scale, *([some.offset] if isinstance(some, Int4OffsetMatrix) else [])):
-            yield np.asarray(part, np.float32).tobytes()
+            known = matrix_of(quantize_matrix(known.stored, quantization))
+        yield known.kind.encode()
+        for part in known.parts:
+            integers = known.group_size and part is known.parts[0]
+            yield np.asarray(part, np.int8 if integers else np.float32).tobytes()
 
     def cache_bytes(self, layers: Any, count: int) -> Iterator[bytes]:
         """float32 numbers: those that all engines compute with."""
@@ -140,14 +138,6 @@ def _bfloat16s(part: NDArray[np.float32]) -> NDArray[np.uint16]:
     bits = np.ascontiguousarray(part).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
     return (np.where(np.isnan(part), bits | np.uint32(0x400000), rounded) >> np.uint32(16)).astype(np.uint16)
-
-
-def _some_rows(matrix: Any) -> Any:
-    """A matrix of some rows of another one."""
-    if not isinstance(matrix, IntegerMatrix):
-        return matrix[some_rows(len(matrix))]
-    rows = some_rows(len(matrix.q))
-    return replace(matrix, **{name: part[rows] for name, part in vars(matrix).items()})  # type: ignore[type-var]
 
 
 def _finite(tensor: TensorInfo) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from llama2_ref.config import Config
 from llama2_ref.formats.llama2c_header import Header
 from llama2_ref.quantize import LAYERED, matrix_group_size
 
-from ..weights import BFloat16Matrix, Weights, matrix_of
+from ..weights import Weights, matrix_of
 
 FLOAT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 OFFSETS = "int4 with offsets"
@@ -33,7 +33,7 @@ def _info(matrix: Any) -> MatrixInfo:
     rows, cols = kind.shape
     if kind.group_size:
         return MatrixInfo(rows, cols, kind.label, kind.group_size)
-    return MatrixInfo(rows, cols, "bfloat16" if isinstance(matrix, BFloat16Matrix) else str(matrix.dtype))
+    return MatrixInfo(rows, cols, str(matrix.dtype))
 
 
 def float32_matrices(config: Config) -> list[MatrixInfo]:

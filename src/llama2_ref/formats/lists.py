@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..quantize import dequantize_int8, float_rows, quantize_int8
-from ..weights import Expanding, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix, Matrix, matrix_of
+from ..weights import Expanding, Int4Matrix, Int4OffsetMatrix, Int8Matrix, Matrix, matrix_of
 from .arrays import LARGEST, some_rows, too_large
 from .dtypes import BLOCK, BLOCKS
 from .ggml_blocks import INTEGERS, blocks_of_floats, blocks_of_integers, to_q8_0
@@ -84,9 +84,11 @@ class Lists:
 
     def matrix_to_groups(self, matrix: Any, group_size: int) -> Iterator[bytes]:
         """The bytes of a row of integers after the other, then the scales."""
-        if isinstance(matrix, Int8Matrix) and matrix.group_size == group_size:
-            yield from (array("b", row).tobytes() for row in matrix.q)
-            yield from (_float32(row) for row in matrix.scale)
+        known = matrix_of(matrix)
+        if known.group_size == group_size and len(known.parts) == 2:
+            q, scale = known.parts
+            yield from (array("b", row).tobytes() for row in q)
+            yield from (_float32(row) for row in scale)
             return
         scales = array("f")
         for row in float_rows(matrix):
@@ -98,13 +100,10 @@ class Lists:
     def fingerprint_bytes(self, matrix: Any, quantization: str | None) -> Iterator[bytes]:
         """The kind's name, then rows of each part. The reference quantizes before there is a transformer."""
         assert quantization is None
-        yield kind_name(matrix)
-        parts = [("f", matrix)]
-        if isinstance(matrix, IntegerMatrix):
-            parts = [("b", matrix.q), ("f", matrix.scale)]
-        if isinstance(matrix, Int4OffsetMatrix):
-            parts.append(("f", matrix.offset))
-        for code, part in parts:
+        known = matrix_of(matrix)
+        yield known.kind.encode()
+        for part in known.parts:
+            code = "b" if known.group_size and part is known.parts[0] else "f"
             for row in some_rows(len(part)):
                 yield array(code, part[row]).tobytes()
 
@@ -126,11 +125,6 @@ class Lists:
 
 
 LISTS = Lists()
-
-
-def kind_name(matrix: Any) -> bytes:
-    """What a fingerprint calls a kind of matrix. Floats of any width are one kind: they are exact in float32."""
-    return type(matrix).__name__.encode() if isinstance(matrix, IntegerMatrix) else b"float"
 
 
 def _halves(blocks: list[memoryview], at: int) -> "array[float]":
