@@ -1,6 +1,6 @@
 """From logits to a token, as llama2_ref.sampler, without sorting what top-p is going to drop."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,12 @@ class Sampler(reference.Sampler):
         """The logarithm of a token's probability, and the `count` most likely ones. As llama2_ref.Sampler.logprob."""
         array = np.asarray(logits, np.float32)
         return token_logprob(log_probabilities(array), array, top_k(array, count) if count else (), token)
+
+    @staticmethod
+    def negative_log_likelihoods(logits: ArrayLike, following: Sequence[int]) -> list[float]:
+        """-log p of each of T tokens: (T, V), (T) -> (T). As llama2_ref.Sampler.negative_log_likelihoods."""
+        logprobs = log_probabilities(np.asarray(logits, np.float32))
+        return [-float(x) for x in logprobs[np.arange(len(following)), list(following)]]
 
     def _softmax(self, scores: Array) -> Array:
         # Divided in float64: a temperature below float32's range is legal.

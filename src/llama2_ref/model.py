@@ -1,6 +1,7 @@
 """A checkpoint and its tokenizer in one object that makes text."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from .config import Config
@@ -9,10 +10,13 @@ from .formats.lists import LISTS
 from .formats.model_file import ModelFile
 from .formats.session import Session
 from .generation.chat import Conversation, Message, encode_chat
-from .generation.scheduler import Batch, check_count
-from .generation.stream import TextStream, check_room, check_text, encode_prompt, end_of_text
+from .generation.params import TOPP, GenerationOptions, GenerationParams, check_count, check_logprobs
+from .generation.perplexity import Perplexity, Progress, perplexity
+from .generation.request import Request, end_of_text
+from .generation.scheduler import Scheduler
+from .generation.stream import TextStream, check_room, check_text, encode_prompt
 from .quantize import quantize_weights
-from .sampler import Sampler, Sampling
+from .sampler import Sampler
 from .support.files import FilePath
 from .support.hub import BUNDLED, find_model
 from .tokenizer import Tokenizer
@@ -46,31 +50,28 @@ class Model:
         prompt: str = "",
         steps: int = 256,
         temperature: float = 1.0,
-        topp: float = 0.9,
+        topp: float = TOPP,
         seed: int | None = None,
         *,
-        stop: str | Sequence[str] = (),
-        logprobs: int | None = None,
         session: Session | None = None,
-        **sampling: Unpack[Sampling],
+        **options: Unpack[GenerationOptions],
     ) -> TextStream:
         """The prompt and its continuation, piece by piece, each made when it is asked for.
 
         An empty prompt begins from nothing. The text takes at most `steps` positions, prompt and BOS included; 0, or
         more than the context, means the whole context. It ends early where the model says so. `temperature`, `topp`,
-        `seed` and what `sampling` names (`topk`, `minp`, `repetition_penalty`) are those of Sampler; without a seed,
-        every call gives another text. What is generated ends before the first `stop` string, which may be split over
-        tokens: what may become one is held back. `logprobs` fills those of the TextStream, with that many alternatives
-        for each token. A `session` brings the cache of an earlier text, and takes what this one puts into it.
+        `seed` and the options `topk`, `minp`, `repetition_penalty`, `stop` and `logprobs` are told by
+        GenerationParams; `top_p`, `top_k` and `min_p` are other spellings. Without a seed, every call gives another
+        text. What is generated ends before the first `stop` string, which may be split over tokens: what may become
+        one is held back. `logprobs` fills those of the TextStream, with that many alternatives for each token. A
+        `session` brings the cache of an earlier text, and takes what this one puts into it.
 
         Raises PromptError if the prompt is not valid text or has no room, or a stop string is empty, SamplerError for
         values out of range, and, while it is iterated, NumericsError if a logit is not finite.
         """
-        check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
-        tokens = encode_prompt(self.tokenizer, prompt)
-        end = end_of_text(steps, self.config.seq_len, len(tokens))
-        sampler, cache = self._sampler(temperature, topp, seed, **sampling), self._cache(tokens, session)
-        return TextStream(self.transformer, self.tokenizer, sampler, cache, tokens, end, True, stop, logprobs)
+        tokens = self._prompt_tokens(prompt)
+        params = self._params(steps, temperature, topp, seed, options)
+        return self._streams(tokens, [params.make_sampler(self._sampler)], params, session)[0]
 
     def samples(
         self,
@@ -78,13 +79,11 @@ class Model:
         count: int = 1,
         steps: int = 256,
         temperature: float = 1.0,
-        topp: float = 0.9,
+        topp: float = TOPP,
         seed: int | None = None,
         *,
-        stop: str | Sequence[str] = (),
-        logprobs: int | None = None,
         session: Session | None = None,
-        **sampling: Unpack[Sampling],
+        **options: Unpack[GenerationOptions],
     ) -> list[TextStream]:
         """Several continuations of one prompt, which is read once; then all of them go through the model together.
 
@@ -93,54 +92,75 @@ class Model:
 
         Raises PromptError if `count` is below 1, and what `generate` raises.
         """
-        check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
-        tokens = encode_prompt(self.tokenizer, prompt)
-        end = end_of_text(steps, self.config.seq_len, len(tokens))
-        samplers = [self._sampler(temperature, topp, seed, **sampling)]
+        tokens = self._prompt_tokens(prompt)
+        params = self._params(steps, temperature, topp, seed, options)
+        samplers = [params.make_sampler(self._sampler)]
         for i in range(1, check_count(count)):
-            samplers.append(self._sampler(temperature, topp, (samplers[0].seed + i) % 2**64, **sampling))
-        batch = Batch(self.transformer, self.tokenizer, self._cache(tokens, session))
-        return batch.start(samplers, tokens, end, stop, logprobs)
+            samplers.append(replace(params, seed=(samplers[0].seed + i) % 2**64).make_sampler(self._sampler))
+        return self._streams(tokens, samplers, params, session)
 
     def chat(
         self,
         messages: Sequence[Message],
         steps: int = 0,
         temperature: float = 1.0,
-        topp: float = 0.9,
+        topp: float = TOPP,
         seed: int | None = None,
         *,
-        stop: str | Sequence[str] = (),
-        logprobs: int | None = None,
         session: Session | None = None,
-        **sampling: Unpack[Sampling],
+        **options: Unpack[GenerationOptions],
     ) -> TextStream:
         """The model's answer to messages such as [{"role": "user", "content": "Hello"}], piece by piece.
 
         The messages are those of `encode_chat`; everything else is as in `generate`.
         """
         tokens = encode_chat(self.tokenizer, messages, self.template)
-        how: dict[str, Any] = {"stop": stop, "logprobs": logprobs, "session": session, **sampling}
-        return self.conversation(steps, temperature, topp, seed, **how).answer(tokens)
+        return self.conversation(steps, temperature, topp, seed, session=session, **options).answer(tokens)
 
     def conversation(
         self,
         steps: int = 0,
         temperature: float = 1.0,
-        topp: float = 0.9,
+        topp: float = TOPP,
         seed: int | None = None,
         *,
-        stop: str | Sequence[str] = (),
-        logprobs: int | None = None,
         session: Session | None = None,
-        **sampling: Unpack[Sampling],
+        **options: Unpack[GenerationOptions],
     ) -> Conversation:
         """A chat whose turns share one key/value cache, so that each turn only reads what is new."""
-        sampler = self._sampler(temperature, topp, seed, **sampling)
-        return Conversation(self.transformer, self.tokenizer, sampler, steps, self.template, stop, logprobs, session)
+        params = self._params(steps, temperature, topp, seed, options)
+        sampler = params.make_sampler(self._sampler)
+        return Conversation(self.transformer, self.tokenizer, sampler, params, self.template, session)
 
-    def _cache(self, tokens: Sequence[int], session: Session | None) -> Any:
-        return session.begin(tokens) if session else self.transformer.new_cache()
+    def perplexity(
+        self,
+        tokens: Sequence[int],
+        context: int | None = None,
+        stride: int | None = None,
+        progress: Progress | None = None,
+    ) -> Perplexity:
+        """How well the model predicts the tokens of a text: as `generation.perplexity.perplexity`, which see."""
+        return perplexity(self.transformer, tokens, context, stride, progress, self._sampler)
+
+    def _prompt_tokens(self, prompt: str) -> list[int]:
+        check_room(check_text(prompt), self.tokenizer, self.config.seq_len)
+        return encode_prompt(self.tokenizer, prompt)
+
+    def _params(
+        self, steps: int, temperature: float, topp: float, seed: int | None, options: GenerationOptions
+    ) -> GenerationParams:
+        check_logprobs(options.get("logprobs"), self.config.vocab_size)
+        return GenerationParams.of(steps, temperature, topp, seed, options)
+
+    def _streams(
+        self, tokens: Sequence[int], samplers: Sequence[Sampler], params: GenerationParams, session: Session | None
+    ) -> list[TextStream]:
+        """A text for each sampler, from one prompt."""
+        end = end_of_text(params.steps, self.config.seq_len, len(tokens))
+        scheduler = Scheduler(self.transformer)
+        requests = [Request(self.tokenizer, tokens, params, sampler, end) for sampler in samplers]
+        scheduler.add(requests, session.begin(tokens) if session else None)
+        return [TextStream(request, scheduler) for request in requests]
 
 
 def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, quantize: str | None = None) -> Model:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from math import exp, fsum, isfinite, isnan, log
 from operator import index
 from secrets import randbits
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 from . import kernels
 from .errors import NumericsError, SamplerError
@@ -12,14 +12,6 @@ from .errors import NumericsError, SamplerError
 MASK64 = 2**64 - 1
 SEED_FOR_ZERO = 0x9E3779B97F4A7C15  # xorshift would stay at 0 for ever; llama2.c takes the clock instead
 PENALTIES = 1e-3, 1e3  # the range in which no logit of a float32 model overflows, and far more than anybody needs
-
-
-class Sampling(TypedDict, total=False):
-    """What a Sampler may be told by name, beside temperature, top-p and seed."""
-
-    topk: int
-    minp: float
-    repetition_penalty: float
 
 
 class TokenLogprob(NamedTuple):
@@ -98,6 +90,11 @@ class Sampler:
         """The logarithm of a token's probability, and the `count` most likely ones: (V), (), () -> ()."""
         likely = top_k(logits, count) if count else ()
         return token_logprob(log_probabilities(logits), logits, likely, token)
+
+    @staticmethod
+    def negative_log_likelihoods(logits: Sequence[Any], following: Sequence[int]) -> list[float]:
+        """-log p of each of T tokens, by the logits behind the token before it: (T, V), (T) -> (T)."""
+        return [-log_probabilities(row)[token] for row, token in zip(logits, following, strict=True)]
 
     def _coin(self) -> float:
         self._state, coin = random_f32(self._state)

@@ -240,11 +240,11 @@ TEXT = [
         ("a coin has 32 bits", SAMPLER + "test_coins_are_those_of_llama2_c", {">> 40) / 2**24": ">> 32) / 2**32"}),
     ),
     *of(
-        "llama2_ref/generation/stream.py",
+        "llama2_ref/generation/request.py",
         ("EOS is text like any other", GENERATE + "test_bos_and_eos_end_a_text[llama2_fast-2]",
-         {"while token not in self._stop:": "while token != 1:"}),
+         {"if token in self._end_tokens:": "if token == 1:"}),
         ("steps are counted without BOS", GENERATE + "test_steps_are_positions[llama2_fast-5-6]",
-         {"if len(self.tokens) > self._end:": "if len(self.tokens) > self._end + 1:"}),
+         {"elif len(self.tokens) > self.end:": "elif len(self.tokens) > self.end + 1:"}),
     ),
     *of(
         "llama2_ref/generation/chat.py",
@@ -1245,6 +1245,13 @@ STOP, SAMPLES = "fuzz/test_stop.py::", "unit/test_sampler.py::"
 SESSION, PERPLEXITY = "unit/formats/test_session.py::", "unit/generation/test_perplexity.py::"
 ANY_END = SAMPLES + "test_samples_end_in_any_order_and_round[{}]"
 TURNS_OF = "unit/generation/test_turns.py::"
+MIXTURE = "unit/generation/test_scheduler.py::"
+MACHINE = MIXTURE + "test_texts_that_come_and_go_are_what_they_are_alone[{}]"
+BUDGETS = MIXTURE + "test_prompts_are_read_within_the_budget[{}]"
+ERRORS = MIXTURE + "test_an_error_belongs_to_one_text[{}]"
+INTERRUPTS = MIXTURE + "test_an_interrupted_step_can_be_taken_again[{}]"
+CUTS = MIXTURE + "test_a_prompt_is_cut_at_the_same_places_whatever_runs_beside_it"
+SHARED_CACHE = MIXTURE + "test_a_cache_has_one_text_at_a_time[llama2_fast]"
 FLAGS = "unit/cli/test_flags.py::test_"
 NEXT_TURN = TURNS_OF + "test_the_next_turn_finds_what_it_would_anew[{}]"
 FILTERED = SAMPLER + "test_samplers_draw_accepted_tokens_whatever_is_filtered"
@@ -1289,39 +1296,69 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
 ) + of(
     "llama2_ref/generation/stop.py",
     ("the string that is complete first counts", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
-     {"if stop <= doubt and stop < len(held):": "if stop < len(held):"}),
+     {"self.stopped = stop <= doubt and stop < len(held)": "self.stopped = stop < len(held)"}),
     ("nothing is held back", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
-     {"        yield held[:doubt]\n        held = held[doubt:]": '        yield held\n        held = ""'}),
+     {"shown = stop if self.stopped else doubt": "shown = stop if self.stopped else len(held)"}),
     ("what is held back is lost at the end", STOP + "test_a_text_ends_where_its_first_stop_string_begins",
-     {"    yield held[: _first_stop(held, stops)]\n": ""}),
+     {"self._held[: _first_stop(self._held, self._stops)]": '""'}),
     ("more is held back than may become a stop string",
      STOP + "test_no_more_is_held_back_than_may_become_a_stop_string",
      {"            return place\n    return len(text)": "            return place\n    return max(0, len(text) - 1)"}),
 ) + of(
-    "llama2_ref/generation/stream.py",
+    "llama2_ref/generation/request.py",
     ("the prompt may stop a text", SAMPLES + "test_a_text_ends_before_a_stop_string[llama2_fast-stops5-1+1abcd]",
-     {"return chain(islice(pieces, len(shown)), until_stop(pieces, stops))": "return until_stop(pieces, stops)"}),
+     {"deque(map(self._decoder.feed, self.tokens if echo else hidden))":
+      "deque(self._stop_filter.feed(self._decoder.feed(token)) for token in (self.tokens if echo else hidden))"}),
     ("only the prompt is penalized",
      SAMPLES + "test_what_is_repeated_is_penalized_in_prompt_and_text[llama2_fast]",
      {"self.sampler.sample(logits, self.tokens)": "self.sampler.sample(logits, self.tokens[: self.prompt_length])"}),
+    ("an interrupted draw moves the random stream", INTERRUPTS.format("numpy"),
+     {"vars(self.sampler).update(random_state)": "pass"}),
+    ("what was made before a sample ended is lost", ANY_END.format("numpy-the last first"),
+     {"        self.finished = True\n\n\nMOVED_ON":
+      "        self.finished = True\n        self.pieces.clear()\n\n\nMOVED_ON"}),
+    ("an error is told to nobody", ERRORS.format("numpy"), {"        if self.error is not None:": "        if False:"}),
 ) + of(
     "llama2_ref/generation/scheduler.py",
     ("all samples share the prompt's cache", SAMPLES + "test_samples_are_what_their_seeds_give_alone[reference-None]",
-     {"other.take(self.cache.copy())": "other.take(self.cache)"}),
+     {"(self.cache.copy() for _ in self.requests[1:])": "(self.cache for _ in self.requests[1:])"}),
     ("a sample that is over is read on", SAMPLES + "test_a_sample_that_has_stopped_is_not_read_on[reference]",
-     {"return not self.over and self._cache": "return self._cache"}),
+     {"sequence.requests if request.active]": "sequence.requests if not request.cancelled]"}),
     ("each sample has a pass of its own", SAMPLES + "test_a_prompt_is_read_once_and_passes_are_shared[reference]",
-     {"if each.waits}": "if each is sample}"}),
-    ("logits go to the samples in turn, also where one has ended", ANY_END.format("numpy-in turns"),
-     {"dict(zip(waiting, self.transformer.forward_batch(list(waiting.values())), strict=True))":
-      "dict(enumerate(self.transformer.forward_batch(list(waiting.values()))))"}),
+     {"perf_counter(), self._next_chunks()": "perf_counter(), self._next_chunks()[:1]"}),
+    ("logits go to the texts in reverse order", MACHINE.format("numpy"),
+     {"zip(chunks, found, strict=True)": "zip(chunks, reversed(found), strict=True)"}),
     ("all end with the first", ANY_END.format("numpy-in turns"),
-     {"                sample.go_on()\n":
-      "                sample.go_on()\n        if any(sample.over for sample in self.samples):\n"
-      "            for sample in self.samples:\n                sample.over = True\n"}),
-    ("what was made before a sample ended is lost", ANY_END.format("numpy-the last first"),
-     {"        self.over = piece is None\n":
-      "        self.over = piece is None\n        if self.over:\n            self._made.clear()\n"}),
+     {"        self._sequences = [sequence for sequence in self._sequences if sequence.requests]\n":
+      "        if not all(sequence.requests for sequence in self._sequences):\n            self._sequences = []\n"}),
+    ("a cancelled text goes on", MACHINE.format("numpy"),
+     {"request.cancelled = not request.finished": "pass"}),
+    ("cancelling one cancels those that share its prompt", MACHINE.format("numpy"),
+     {"        request.cancelled = not request.finished\n":
+      "        for sequence in self._sequences:\n            if request in sequence.requests:\n"
+      "                for other in sequence.requests:\n                    other.cancelled = True\n"}),
+    ("a finished text can be cancelled", MACHINE.format("numpy"),
+     {"request.cancelled = not request.finished": "request.cancelled = True; request.finished = False"}),
+    ("the budget is that of each prompt", BUDGETS.format("numpy"),
+     {"room -= 0 if generating else len(tokens)": "room -= 0"}),
+    ("the first prompt waits for ever", BUDGETS.format("numpy"),
+     {"len(tokens) <= room:": "len(tokens) < room:"}),
+    ("prompts are cut where others leave room", CUTS,
+     {"sequence.next_tokens(self.budget)": "sequence.next_tokens(max(1, room))"}),
+    ("tokens of texts take from the budget of prompts", BUDGETS.format("numpy"),
+     {"room -= 0 if generating else len(tokens)": "room -= len(tokens)"}),
+    ("logits in the middle of a prompt make a token", MACHINE.format("numpy"),
+     {"self.logits is not None and self.cache.length == len(self.requests[0].tokens)": "self.logits is not None"}),
+    ("an error spoils the whole batch", ERRORS.format("numpy"),
+     {"                self._read_one_by_one(chunks)\n":
+      "                for sequence, _, _ in chunks:\n                    sequence.fail(error)\n"}),
+    ("a pass that went wrong is repeated behind itself", ERRORS.format("numpy"),
+     {"            sequence.cache.length = sequence.held\n": ""}),
+    ("an interrupted prompt is read anew from its end", INTERRUPTS.format("simd"),
+     {"self.held = self.cache.length = min(self.cache.length, len(tokens) - 1)":
+      "self.held = self.cache.length = len(tokens) - 1"}),
+    ("a cache that another text has taken is written on", SHARED_CACHE,
+     {"if sequence.cache.length != sequence.held:": "if False:"}),
 ) + of(
     "llama2_fast/engines/numpy_engine.py",
     ("a copied cache is the same one", SAMPLES + "test_a_copied_cache_is_independent[numpy-15]",
@@ -1356,7 +1393,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
 ) + of(
     "llama2_ref/model.py",
     ("a chat loses its session", SESSION + "test_samples_and_chats_use_a_session[numpy]",
-     {'"logprobs": logprobs, "session": session, **sampling}': '"logprobs": logprobs, **sampling}'}),
+     {"seed, session=session, **options).answer(tokens)": "seed, **options).answer(tokens)"}),
 ) + of(
     "llama2_fast/engines/simd/kv_cache.py",
     ("values of a session go to the wrong heads", SESSION + "test_what_is_read_is_what_was_written[simd-7]",
@@ -1397,10 +1434,11 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("more tokens are taken than the context holds", SESSION + "test_more_tokens_than_the_context_holds[llama2_fast]",
      {"and 1 <= count <= config.seq_len)": "and 1 <= count)"}),
 ) + of(
-    "llama2_fast/matrices/perplexity.py",
+    "llama2_fast/sampler.py",
     ("each token is scored by the logits behind it", WINDOWS,
      {"np.arange(len(following)), list(following)": "np.arange(len(following)) - 1, list(following)"}),
-    ("the sum is of log-likelihoods", WINDOWS, {"(-log_probabilities(logits)[": "(log_probabilities(logits)["}),
+    ("the sum is of log-likelihoods", WINDOWS,
+     {"[-float(x) for x in logprobs[": "[float(x) for x in logprobs["}),
 ) + of(
     "llama2_ref/generation/perplexity.py",
     ("a window scores what has been scored", PERPLEXITY + "test_windows_score_every_token_once",
@@ -1475,26 +1513,42 @@ TOKENS_THAT_ARE_0 = of(
 ENTRIES = "unit/generation/test_entries.py::test_"
 
 KEYWORDS = of(
+    "llama2_ref/generation/params.py",
+    ("of two spellings one is ignored", ENTRIES + "a_parameter_is_given_in_one_spelling[llama2_fast-generate-top_k]",
+     {"if spelling in named and name in named:": "if False:"}),
+    ("another spelling is ignored", ENTRIES + "what_makes_a_text[llama2_fast-generate-min_p]",
+     {"named[name] = named.pop(spelling)": "named.pop(spelling)"}),
+    ("a default that is given is none", ENTRIES + "a_parameter_is_given_in_one_spelling[llama2_fast-generate-top_p]",
+     {"if not isinstance(topp, DefaultNumber):": "if topp != TOPP:"}),
+    ("top-k and min-p change places", ENTRIES + "what_makes_a_text[llama2_fast-generate-top_k]",
+     {'"top_k": "topk", "min_p": "minp"': '"top_k": "minp", "min_p": "topk"'}),
+    ("the sampler's numbers are not looked at",
+     ENTRIES + "parameters_are_checked_where_they_are_made[llama2_fast-{'seed': 18446744073709551616}-SamplerError]",
+     {"        self.make_sampler(Sampler)  # which": "        # which"}),
+) + of(
     "llama2_ref/model.py",
     ("a text loses its filters", ENTRIES + "what_makes_a_text[llama2_fast-generate-topk]",
-     {"sampler, cache = self._sampler(temperature, topp, seed, **sampling),":
-      "sampler, cache = self._sampler(temperature, topp, seed),"}),
+     {"return GenerationParams.of(steps, temperature, topp, seed, options)":
+      "return GenerationParams.of(steps, temperature, topp, seed, {})"}),
     ("samples take the temperature for top-p", ENTRIES + "what_makes_a_text[llama2_fast-samples-temperature]",
-     {"samplers = [self._sampler(temperature, topp, seed, **sampling)]":
-      "samplers = [self._sampler(topp, temperature, seed, **sampling)]"}),
+     {"        samplers = [params.make_sampler(self._sampler)]\n":
+      "        params = replace(params, temperature=params.topp, topp=params.temperature)\n"
+      "        samplers = [params.make_sampler(self._sampler)]\n"}),
     ("only the first sample is filtered", SAMPLES + "test_samples_are_what_their_seeds_give_alone[numpy-None]",
-     {"(samplers[0].seed + i) % 2**64, **sampling))": "(samplers[0].seed + i) % 2**64))"}),
+     {"samplers.append(replace(params, seed=(": "samplers.append(GenerationParams(seed=("}),
     ("samples lose their session", ENTRIES + "what_comes_with_a_text[llama2_fast-samples]",
-     {"Batch(self.transformer, self.tokenizer, self._cache(tokens, session))":
-      "Batch(self.transformer, self.tokenizer, self._cache(tokens, None))"}),
+     {"return self._streams(tokens, samplers, params, session)\n":
+      "return self._streams(tokens, samplers, params, None)\n"}),
     ("samples lose their log-probabilities", ENTRIES + "what_comes_with_a_text[llama2_fast-samples]",
-     {"batch.start(samplers, tokens, end, stop, logprobs)": "batch.start(samplers, tokens, end, stop, None)"}),
+     {"return self._streams(tokens, samplers, params, session)\n":
+      "return self._streams(tokens, samplers, replace(params, logprobs=None), session)\n"}),
     ("a chat loses its filters", ENTRIES + "what_makes_a_text[llama2_fast-chat-minp]",
-     {'"session": session, **sampling}': '"session": session}'}),
+     {"seed, session=session, **options).answer(tokens)": "seed, session=session).answer(tokens)"}),
     ("a chat loses its log-probabilities", ENTRIES + "what_comes_with_a_text[llama2_fast-chat]",
-     {'"logprobs": logprobs, "session"': '"session"'}),
+     {"session=session, **options).answer(tokens)":
+      "session=session, **{**options, 'logprobs': None}).answer(tokens)"}),
     ("a conversation loses its stop strings", ENTRIES + "stop_strings[llama2_fast-conversation-one]",
-     {"self.template, stop, logprobs, session)": "self.template, (), logprobs, session)"}),
+     {"sampler, params, self.template, session)": "sampler, replace(params, stop=()), self.template, session)"}),
 ) + of(
     "llama2_ref/generation/chat.py",
     ("a system message is told with each question",
@@ -1502,11 +1556,12 @@ KEYWORDS = of(
      {"if system and not messages:": "if system:"}),
     ("a template is told what the user has not seen",
      CHAT + "test_a_template_is_told_an_answer_up_to_its_stop_string[llama2_fast]",
-     {'"".join(until_stop([text], self._stop)) if self._stop else text': "text"}),
+     {'"".join(until_stop([text], self._params.stop))': "text"}),
     ("only the first answer has log-probabilities",
      ENTRIES + "all_turns_of_a_conversation_are_made_alike[llama2_fast]",
-     {"tokens, end, False, self._stop, self._logprobs)":
-      "tokens, end, False, self._stop, None if self._last else self._logprobs)"}),
+     {"        request = Request(self._tokenizer, tokens,":
+      "        if self._last:\n            self._params = GenerationParams(self._params.steps)\n"
+      "        request = Request(self._tokenizer, tokens,"}),
 )  # fmt: skip
 
 # ------------------------------------------------------------------------------------------- table, seam and registry
@@ -1646,9 +1701,9 @@ FLAGS_AT_ODD_VALUES = of(
     ("tools are not there", DISPATCH + "the_help_has_every_verb[llama2_fast]", {"if find_spec(tools)": "if False"}),
     ("a flag that is none is ignored", BAD + "test_flags_that_are_none", {"    if unknown:\n": "    if False:\n"}),
 ) + of(
-    "llama2_ref/generation/stream.py",
+    "llama2_ref/generation/request.py",
     ("a text makes one token more than it has steps", FLAGS + "steps_of_a_text[llama2_fast-['-n', 1]-1-False]",
-     {"if len(self.tokens) > self._end:": "if len(self.tokens) > self._end + 1:"}),
+     {"elif len(self.tokens) > self.end:": "elif len(self.tokens) > self.end + 1:"}),
 ) + of(
     "llama2_ref/generation/perplexity.py",
     ("a context of 0 is the model's", FLAGS + "what_perplexity_refuses[llama2_fast---context 0--]",

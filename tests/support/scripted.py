@@ -83,6 +83,24 @@ class ScriptedTransformer:
         return said
 
 
+class Counting(ScriptedTransformer):
+    """Only counts: the model itself says what it does."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner, {}, 0)
+
+    def forward(self, tokens: Sequence[int], cache: Any, every: bool = False, **options: Any) -> Any:
+        """As that of the model."""
+        self.passes.append([len(tokens)])
+        return self.inner.forward(tokens, cache, every, **options)
+
+    def forward_batch(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool = False) -> list[Any]:
+        """As that of the model."""
+        self.passes.append([len(tokens) for tokens, _ in batch])
+        found: list[Any] = self.inner.forward_batch(batch, every)
+        return found
+
+
 def write_chains(folder: Path, chains: Sequence[str], seq_len: int = 64) -> Path:
     """A model whose text is one of some, each as likely as the others: a chain of letters, a token each.
 

@@ -18,7 +18,7 @@ import llama2_ref
 from llama2_ref.cli.main import main
 from support.commands import write_scripted
 from support.models import write_model
-from support.scripted import write_chains
+from support.scripted import Counting, write_chains
 
 CONFIG = llama2_ref.Config(dim=16, hidden_dim=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=64)
 Ask = Callable[..., tuple[int, str, str]]
@@ -78,8 +78,8 @@ def test_what_is_repeated_is_penalized_in_prompt_and_text(llama2: ModuleType, mo
 
 
 def test_a_parameter_that_does_not_exist(llama2: ModuleType, model: Path) -> None:
-    with pytest.raises(TypeError, match="top_k"):
-        llama2.load(model).generate(top_k=3)
+    with pytest.raises(TypeError, match="top_a"):
+        llama2.load(model).generate(top_a=3)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,9 @@ def test_log_probabilities_are_lines_of_json(llama2: ModuleType, ask: Ask, model
 
 def test_json_has_no_infinity(ask: Ask, llama2: ModuleType, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = [0.0, 1.0, *[-inf] * 398]
-    monkeypatch.setattr(llama2_ref.TextStream, "_choose", lambda stream, _: setattr(stream, "_logits", logits) or 3)
+    logprob = llama2.Sampler.logprob
+    monkeypatch.setattr(llama2.Sampler, "sample", lambda *_: 3)
+    monkeypatch.setattr(llama2.Sampler, "logprob", lambda sampler, _, *what: logprob(sampler, logits, *what))
     code, _, err = ask(model, "-n", 2, "--logprobs", 3)
     told = json.loads(err.splitlines()[0], parse_constant=pytest.fail)
     assert (code, told["logprob"], [each["token"] for each in told["top"]]) == (0, None, [1, 0, 2])
@@ -247,22 +249,18 @@ def test_samples_may_be_asked_in_any_order(load: Callable[..., Any], model: Path
 def test_a_prompt_is_read_once_and_passes_are_shared(load: Callable[..., Any], model: Path) -> None:
     """And a sample that is over takes part in none."""
     loaded = load(model)
-    prompts, batches = [], []
-    forward = loaded.transformer.forward
-    loaded.transformer.forward = lambda tokens, cache: prompts.append(len(tokens)) or forward(tokens, cache)
-    loaded.transformer.forward_batch = lambda batch: (
-        batches.append(len(batch)) or [forward(tokens, cache) for tokens, cache in batch]
-    )
+    loaded.transformer = transformer = Counting(loaded.transformer)
     streams = loaded.samples("abc", 3, 30, seed=3, stop="k")
     assert all(list(streams[i]) for i in (1, 0, 2))
     lengths = [stream.generated for stream in streams]
     assert len(set(lengths)) > 1
-    assert prompts == [streams[0].prompt_length]
+    prompt, *passes = transformer.passes
+    assert prompt == [streams[0].prompt_length]
+    batches = [len(each) for each in passes if set(each) == {1}]
     assert batches[0] == 3
     assert batches == sorted(batches, reverse=True)
-    assert len(batches) == max(stream.passes for stream in streams)
-    # Whoever ends by a stop string is seen to be over when it is asked again: one pass may have it still.
-    assert 0 <= sum(batches) - sum(stream.passes for stream in streams) <= 2
+    assert len(batches) == len(passes) == max(stream.passes for stream in streams)
+    assert sum(batches) == sum(stream.passes for stream in streams)
 
 
 def test_a_sample_that_has_stopped_is_not_read_on(load: Callable[..., Any], model: Path) -> None:
@@ -270,13 +268,11 @@ def test_a_sample_that_has_stopped_is_not_read_on(load: Callable[..., Any], mode
     loaded = load(model)
     one, other = ("".join(stream).removeprefix("abc") for stream in loaded.samples("abc", 2, 40, seed=3))
     stop = next(letter for letter in one[2:] if letter not in other)
-    batches = []
-    forward_batch = loaded.transformer.forward_batch
-    loaded.transformer.forward_batch = lambda batch: batches.append(len(batch)) or forward_batch(batch)
+    loaded.transformer = transformer = Counting(loaded.transformer)
     streams = loaded.samples("abc", 2, 40, seed=3, stop=stop)
     assert all(list(stream) for stream in streams)
     assert streams[0].passes < streams[1].passes
-    assert sum(batches) == sum(stream.passes for stream in streams)
+    assert transformer.tokens_read == streams[0].prompt_length + sum(stream.passes for stream in streams)
 
 
 # At once; after one round, or three; by a stop string; never, but for its steps.

@@ -1,7 +1,6 @@
 """The verb `perplexity`: how well a model predicts a text."""
 
 import argparse
-from importlib import import_module
 from time import perf_counter
 from types import ModuleType
 
@@ -13,7 +12,6 @@ HELP = "tell how well a model predicts a text"
 EXAMPLES = """\
   {prog} perplexity stories15M.bin text.txt             one number; --quantize int8 tells what integers cost
 """
-PERPLEXITY = {"llama2_ref": "llama2_ref.generation.perplexity", "llama2_fast": "llama2_fast.matrices.perplexity"}
 
 
 def add_arguments(parser: argparse.ArgumentParser, llama2: ModuleType) -> None:
@@ -32,9 +30,8 @@ def run(llama2: ModuleType, args: argparse.Namespace) -> None:
     """One line: how many tokens were predicted, and how well."""
     text = read_text(args.text)
     model = load_model(llama2, args)
-    module = import_module(PERPLEXITY[llama2.__name__])
     tokens, start = model.tokenizer.encode(text), perf_counter()
-    found = module.perplexity(model.transformer, tokens, args.context, args.stride, _say_progress)
+    found = model.perplexity(tokens, args.context, args.stride, _say_progress)
     print(f"{found.tokens} tokens, nll {found.nll:.4f}, mean {found.mean:.5f} +- {found.error:.5f}", end=", ")
     print(f"perplexity {found.perplexity:.4f}", flush=True)
     say(rate(found.tokens, perf_counter() - start))

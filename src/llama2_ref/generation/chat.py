@@ -10,8 +10,11 @@ from typing import Any
 from ..errors import PromptError
 from ..formats.session import Session
 from .chat_template import compile_template, render_template
-from .stop import stop_strings, until_stop
-from .stream import TextStream, check_text, end_of_text
+from .params import GenerationParams
+from .request import Request, end_of_text
+from .scheduler import Scheduler
+from .stop import until_stop
+from .stream import TextStream, check_text
 
 Message = Mapping[str, str]
 
@@ -64,19 +67,19 @@ class Conversation:
         transformer: Any,
         tokenizer: Any,
         sampler: Any,
-        steps: int,
+        params: GenerationParams,
         template: str | None = None,
-        stop: str | Sequence[str] = (),
-        logprobs: int | None = None,
         session: Session | None = None,
     ) -> None:
-        """`template` is that of `encode_chat`, which see for what is raised if it can't be used."""
+        """`sampler` chooses the tokens of all turns; `params.steps` are positions of the whole conversation.
+
+        `template` is that of `encode_chat`, which see for what is raised if it can't be used.
+        """
         if template is not None:
             compile_template(template)
-        self._transformer, self._tokenizer, self._sampler, self._steps = transformer, tokenizer, sampler, steps
-        self._template, self._stop, self._logprobs = template, stop_strings(stop), logprobs
-        self._session = session
-        self._cache = transformer.new_cache()
+        self._transformer, self._tokenizer = transformer, tokenizer
+        self._sampler, self._params, self._template, self._session = sampler, params, template, session
+        self._scheduler, self._cache = Scheduler(transformer), transformer.new_cache()
         self._messages: list[Message] = []  # up to the last question
         self._last: TextStream | None = None
 
@@ -106,18 +109,19 @@ class Conversation:
         tokens = self._last.tokens[self._last.prompt_length :] if self._last else []
         hidden = [] if self._tokenizer.bos is None else [self._tokenizer.bos]
         text = self._tokenizer.decode(hidden + tokens)
-        return [{"role": "assistant", "content": "".join(until_stop([text], self._stop)) if self._stop else text}]
+        return [{"role": "assistant", "content": "".join(until_stop([text], self._params.stop))}]
 
     def answer(self, tokens: list[int]) -> TextStream:
         """The model's answer to tokens. As far as they are those of the last turns, they are not read again."""
-        end = end_of_text(self._steps, self._transformer.config.seq_len, len(tokens), "conversation")
+        end = end_of_text(self._params.steps, self._transformer.config.seq_len, len(tokens), "conversation")
         if self._last is not None:
             self._last.close()
             self._cache.length = _agreeing(self._last.tokens[: self._cache.length], tokens[:-1])
         elif self._session is not None:
             self._cache = self._session.begin(tokens)
-        parts = self._transformer, self._tokenizer, self._sampler, self._cache
-        self._last = TextStream(*parts, tokens, end, False, self._stop, self._logprobs)
+        request = Request(self._tokenizer, tokens, self._params, self._sampler, end, echo=False)
+        self._scheduler.add([request], self._cache)
+        self._last = TextStream(request, self._scheduler)
         return self._last
 
 

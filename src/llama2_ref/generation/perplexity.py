@@ -13,10 +13,9 @@ from math import exp, fsum, sqrt
 from typing import Any, NamedTuple
 
 from ..errors import PromptError
-from ..sampler import log_probabilities
+from ..sampler import Sampler
 
 LOGITS = 2**23  # that are held at a time: those of a long text would take more memory than the model
-Score = Callable[[Any, Sequence[int]], Sequence[float]]  # logits (T, V) and the tokens that followed -> (T)
 Progress = Callable[[int, int, float], None]  # tokens done, all of them, perplexity of those that are done
 
 
@@ -40,30 +39,20 @@ def perplexity(
     context: int | None = None,
     stride: int | None = None,
     progress: Progress | None = None,
+    sampler: type[Sampler] = Sampler,
 ) -> Perplexity:
     """The perplexity of a text of two tokens or more, in windows of `context` tokens (default: the model's).
 
-    `stride` is from 1 to `context` - 1 (default: half of `context`). `progress` is called as work goes on. Raises
-    PromptError if there are too few tokens, or `context` or `stride` is out of range, and what `forward` raises.
+    `stride` is from 1 to `context` - 1 (default: half of `context`). `progress` is called as work goes on;
+    `sampler` is that of the package in use, which knows its logits. Raises PromptError if there are too few tokens, or
+    `context` or `stride` is out of range, and what `forward` raises.
     """
-    return score_text(_score, transformer, tokens, context, stride, progress)
-
-
-def score_text(
-    score: Score,
-    transformer: Any,
-    tokens: Sequence[int],
-    context: int | None,
-    stride: int | None,
-    progress: Progress | None,
-) -> Perplexity:
-    """The perplexity of a text, by a function that scores some tokens."""
     if len(tokens) < 2:
         raise PromptError(f"a text must have at least 2 tokens to be predicted (got {len(tokens)})")
     context, stride = check_windows(context, stride, transformer.config.seq_len)
     nlls: list[float] = []
     for begin, first, end in windows(len(tokens), context, stride):
-        for part in _scored(score, transformer, tokens[begin:end], first - begin):
+        for part in _scored(sampler, transformer, tokens[begin:end], first - begin):
             nlls += part
             if progress is not None:
                 progress(len(nlls), len(tokens) - 1, _summary(nlls).perplexity)
@@ -92,7 +81,7 @@ def windows(count: int, context: int, stride: int) -> Iterator[tuple[int, int, i
         first = end
 
 
-def _scored(score: Score, transformer: Any, window: Sequence[int], first: int) -> Iterator[list[float]]:
+def _scored(sampler: type[Sampler], transformer: Any, window: Sequence[int], first: int) -> Iterator[list[float]]:
     """Negative log-likelihoods of the tokens of a window from `first` on, some at a time."""
     cache = transformer.new_cache()
     if first > 1:
@@ -101,11 +90,7 @@ def _scored(score: Score, transformer: Any, window: Sequence[int], first: int) -
     for start in range(first - 1, len(window) - 1, step):
         end = min(start + step, len(window) - 1)
         logits = transformer.forward(window[start:end], cache, every=True)
-        yield [float(x) for x in score(logits, window[start + 1 : end + 1])]
-
-
-def _score(logits: Sequence[Any], following: Sequence[int]) -> list[float]:
-    return [-log_probabilities(row)[token] for row, token in zip(logits, following, strict=True)]
+        yield sampler.negative_log_likelihoods(logits, window[start + 1 : end + 1])
 
 
 def _summary(nlls: Sequence[float]) -> Perplexity:

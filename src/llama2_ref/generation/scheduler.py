@@ -1,96 +1,179 @@
-"""Several continuations of one prompt, which go through the model together."""
+"""Texts that go through the model together: one pass after another, for whichever of them are ready.
 
-from collections import deque
+Each text comes out as if it were alone, bit for bit, since no engine's numbers depend on what else is in a batch, and
+prompts are cut at the same places whatever runs beside them. (One that was interrupted is cut at another place, too:
+the simd engine and the reference give the same bits for it, the numpy engine rounds products of matrices in its own
+way.)
+"""
+
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
-from ..errors import PromptError
-from .stream import TextStream
+from ..errors import Llama2Error, NumericsError, PromptError
+from .request import MOVED_ON, Request
+
+BUDGET = 512  # tokens: what engines take through their layers at once
 
 
-class Sample(TextStream):
-    """One of several texts. Whichever is asked for its next piece, all of them go on, and keep theirs until asked."""
+class Scheduler:
+    """Runs the model for requests, which may be added and cancelled between any two steps.
 
-    def __init__(self, batch: "Batch", sampler: Any, *text: Any) -> None:
-        """`text` is what TextStream takes behind the cache."""
-        super().__init__(batch.transformer, batch.tokenizer, sampler, batch.cache, *text)
-        self._batch = batch
-        self._made: deque[str] = deque()
-        self.over = False
+    `budget` is how many tokens of prompts one step reads at most: a longer prompt is read in chunks of so many, between
+    which other texts get their tokens. (The engine also finds the logits behind each chunk, which only the last one
+    needs: a token's worth of the classifier in `budget` tokens.)
+    """
 
-    def __next__(self) -> str:
-        while not self._made and not self.over:
-            self._batch.go_on()
-        if not self._made:
-            raise StopIteration
-        return self._made.popleft()
+    def __init__(self, transformer: Any, budget: int = BUDGET) -> None:
+        """Raises PromptError if `budget` is below 1."""
+        if budget < 1:
+            raise PromptError(f"a step must be allowed at least 1 token of a prompt (got {budget})")
+        self._transformer, self.budget = transformer, budget
+        self._sequences: list[_Sequence] = []
 
     @property
-    def waits(self) -> bool:
-        """Is its last token still to be read by the model?"""
-        return not self.over and self._cache.length == len(self.tokens) - 1
+    def requests(self) -> list[Request]:
+        """Those that are not finished, in the order in which they came."""
+        return [request for sequence in self._sequences for request in sequence.requests]
 
-    def go_on(self) -> None:
-        """Make one more piece, or find that there is none."""
-        piece = next(self._pieces, None)
-        self.over = piece is None
-        if piece is not None:
-            self._made.append(piece)
+    def add(self, requests: Sequence[Request], cache: Any = None) -> None:
+        """Take requests on. Several must have the same prompt: it is read once, and its cache is copied for each.
 
-    def take(self, cache: Any) -> None:
-        """Go on from a cache that holds the prompt."""
-        self._cache = cache
+        `cache` may hold the first tokens of the prompt, though not the last one; None is an empty one.
+        """
+        cache = self._transformer.new_cache() if cache is None else cache
+        for request in requests:
+            request.prompt_read = request.prompt_length - cache.length
+        self._sequences.append(_Sequence(list(requests), cache))
 
-    def next_entry(self) -> tuple[Sequence[int], Any]:
-        """What the model is to read next, as forward_batch takes it."""
-        return self.tokens[-1:], self._cache
+    def cancel(self, request: Request) -> None:
+        """Let a request go: it makes no more tokens. One that is finished stays what it is."""
+        request.cancelled = not request.finished
+        self._drop_ended()
 
-    def _next(self, token: int) -> int:
-        return self._choose(self._forward([token]))
+    def step(self) -> None:
+        """Run the model once: a token for each text that is being made, and chunks of prompts.
 
-    def _forward(self, tokens: Sequence[int]) -> Any:
-        return self._batch.forward(self, tokens)
+        What is wrong with one request ends that one (see Request.error). Whatever else this raises, KeyboardInterrupt
+        among it, leaves texts and caches as they should be: the next step goes on from there.
+        """
+        try:
+            start, chunks = perf_counter(), self._next_chunks()
+            if chunks:
+                self._read(chunks)
+            self._part()
+            for sequence in self._sequences:
+                if sequence.logits_pending:
+                    sequence.requests[0].choose(sequence.logits)
+            self._note_seconds(chunks, perf_counter() - start)
+        finally:
+            self._drop_ended()
+
+    def _next_chunks(self) -> "list[_Chunk]":
+        """What this step is to read. The first prompt that waits always fits."""
+        room, chunks = self.budget, []
+        for sequence in self._sequences:
+            if sequence.cache.length != sequence.held:
+                sequence.fail(PromptError(MOVED_ON))  # another text of a session has taken the cache
+            elif not sequence.logits_pending:
+                tokens, generating = sequence.next_tokens(self.budget), sequence.generating
+                if generating or len(tokens) <= room:
+                    chunks.append((sequence, tokens, generating))
+                    room -= 0 if generating else len(tokens)
+        return chunks
+
+    def _read(self, chunks: "Sequence[_Chunk]") -> None:
+        try:
+            if len(chunks) == 1:  # which has less around it than a batch
+                (sequence, tokens, _) = chunks[0]
+                sequence.logits = self._transformer.forward(tokens, sequence.cache)
+            else:
+                found = self._transformer.forward_batch([(tokens, sequence.cache) for sequence, tokens, _ in chunks])
+                for (sequence, _, _), logits in zip(chunks, found, strict=True):
+                    sequence.logits = logits
+        except NumericsError as error:
+            if len(chunks) == 1:
+                chunks[0][0].fail(error)
+            else:
+                self._read_one_by_one(chunks)
+        finally:
+            for sequence, _, _ in chunks:
+                sequence.held = sequence.cache.length
+
+    def _read_one_by_one(self, chunks: "Sequence[_Chunk]") -> None:
+        """Repeat a pass that went wrong, each sequence alone, so that the error comes to the one that has it."""
+        for sequence, tokens, _ in chunks:
+            sequence.cache.length = sequence.held
+            try:
+                sequence.logits = self._transformer.forward(tokens, sequence.cache)
+            except NumericsError as error:
+                sequence.fail(error)
+
+    def _part(self) -> None:
+        """Give each request whose prompt is read a sequence of its own, where they shared one."""
+        for place, sequence in enumerate(self._sequences):
+            if len(sequence.requests) > 1 and sequence.logits_pending:
+                self._sequences[place : place + 1] = sequence.split()
+
+    def _note_seconds(self, chunks: "Sequence[_Chunk]", seconds: float) -> None:
+        """Each text has the share of a step that its tokens have; of a prompt that is shared, all have the whole."""
+        total = sum([len(tokens) for _, tokens, _ in chunks])
+        for sequence, tokens, generating in chunks:
+            share = seconds * len(tokens) / total
+            for request in sequence.requests:
+                if generating:
+                    request.seconds += share
+                else:
+                    request.prompt_seconds += share
+
+    def _drop_ended(self) -> None:
+        for sequence in self._sequences:
+            if not all(request.active for request in sequence.requests):
+                break
+        else:
+            return
+        for sequence in self._sequences:
+            sequence.requests = [request for request in sequence.requests if request.active]
+        self._sequences = [sequence for sequence in self._sequences if sequence.requests]
 
 
-class Batch:
-    """What samples share: the prompt's cache until it is read, then the passes of the model."""
+class _Sequence:
+    """What is read into one cache: a prompt, for one request or several, or the text of a single one."""
 
-    def __init__(self, transformer: Any, tokenizer: Any, cache: Any) -> None:
-        self.transformer, self.tokenizer, self.cache = transformer, tokenizer, cache
-        self.samples: list[Sample] = []
-        self._logits: dict[int, Any] = {}  # of samples, by their number, until they ask
-        self._begun = False
+    def __init__(self, requests: list[Request], cache: Any, logits: Any = None) -> None:
+        self.requests, self.cache, self.logits = requests, cache, logits
+        self.held = cache.length  # as many tokens as the last step has left there
 
-    def start(
-        self, samplers: Sequence[Any], prompt: Sequence[int], end: int, stop: str | Sequence[str], logprobs: int | None
-    ) -> list[TextStream]:
-        """A sample for each sampler."""
-        self.samples = [Sample(self, sampler, prompt, end, True, stop, logprobs) for sampler in samplers]
-        return list(self.samples)
+    @property
+    def generating(self) -> bool:
+        """Is its prompt read, so that it is a text that is being made?"""
+        request = self.requests[0]
+        return len(request.tokens) > request.prompt_length
 
-    def go_on(self) -> None:
-        """Each sample makes its next piece."""
-        for sample in self.samples:
-            if not sample.over:
-                sample.go_on()
+    @property
+    def logits_pending(self) -> bool:
+        """Are there logits, behind the last token, by which no token has been chosen yet?"""
+        return self.logits is not None and self.cache.length == len(self.requests[0].tokens)
 
-    def forward(self, sample: Sample, tokens: Sequence[int]) -> Any:
-        """The logits behind the tokens of a sample, for which all that wait take part in one pass."""
-        number = self.samples.index(sample)
-        if not self._begun:
-            logits = self.transformer.forward(tokens, self.cache)
-            for other in self.samples[1:]:  # the first one keeps the prompt's own
-                other.take(self.cache.copy())
-            self._logits = dict.fromkeys(range(len(self.samples)), logits)
-            self._begun = True
-        elif number not in self._logits:
-            waiting = {i: each.next_entry() for i, each in enumerate(self.samples) if each.waits}
-            self._logits = dict(zip(waiting, self.transformer.forward_batch(list(waiting.values())), strict=True))
-        return self._logits.pop(number)
+    def next_tokens(self, most: int) -> Sequence[int]:
+        """Tokens to be read next. Where all are, but their logits were lost by an interruption, the last one again."""
+        tokens = self.requests[0].tokens
+        self.held = self.cache.length = min(self.cache.length, len(tokens) - 1)
+        self.logits = None
+        return tokens[self.held : self.held + most]
+
+    def split(self) -> "list[_Sequence]":
+        """A sequence for each request: the first keeps the cache, the others have copies."""
+        caches = [self.cache, *(self.cache.copy() for _ in self.requests[1:])]
+        pairs = zip(self.requests, caches, strict=True)
+        return [_Sequence([request], cache, self.logits) for request, cache in pairs]
+
+    def fail(self, error: Llama2Error) -> None:
+        """An error of the tokens is one of every request that has them."""
+        self.logits = None
+        for request in self.requests:
+            request.fail(error)
 
 
-def check_count(count: int) -> int:
-    """The number of samples. Raises PromptError if it is none."""
-    if not isinstance(count, int) or count < 1:
-        raise PromptError(f"samples must be a whole number from 1 up (got {count!r})")
-    return count
+# Tokens of a sequence that are read in one step; is it the last one of a text that is being made?
+_Chunk = tuple[_Sequence, Sequence[int], bool]

@@ -16,23 +16,42 @@ def stop_strings(stop: str | Sequence[str]) -> tuple[str, ...]:
     return strings
 
 
-def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """The pieces up to where the first stop string of their text begins, or all of them.
+class StopFilter:
+    """Lets a text through up to where its first stop string begins, piece by piece.
 
     What may still become a stop string is held back, and comes with a later piece if it has not. Of two that overlap
     the one that begins first counts, also where the other one is complete before it: how a text is cut into pieces
-    makes no difference.
+    makes no difference. `stopped` tells whether a stop string has been found.
     """
-    held = ""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops, self._held = stops, ""
+        self.stopped = False
+
+    def feed(self, piece: str) -> str:
+        """What can be shown once the next piece of the text is known. Nothing follows when it is `stopped`."""
+        if not self._stops:
+            return piece
+        held = self._held + piece
+        stop, doubt = _first_stop(held, self._stops), _first_doubt(held, self._stops)
+        self.stopped = stop <= doubt and stop < len(held)
+        shown = stop if self.stopped else doubt
+        self._held = held[shown:]
+        return held[:shown]
+
+    def finish(self) -> str:
+        """What is left to be shown of a text that has ended."""
+        return "" if self.stopped else self._held[: _first_stop(self._held, self._stops)]
+
+
+def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
+    """The pieces up to where the first stop string of their text begins, or all of them. As StopFilter, which see."""
+    stop_filter = StopFilter(stops)
     for piece in pieces:
-        held += piece
-        stop, doubt = _first_stop(held, stops), _first_doubt(held, stops)
-        if stop <= doubt and stop < len(held):
-            yield held[:stop]
+        yield stop_filter.feed(piece)
+        if stop_filter.stopped:
             return
-        yield held[:doubt]
-        held = held[doubt:]
-    yield held[: _first_stop(held, stops)]
+    yield stop_filter.finish()
 
 
 def _first_stop(text: str, stops: Sequence[str]) -> int:

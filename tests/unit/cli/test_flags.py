@@ -14,7 +14,7 @@ import pytest
 import llama2_fast
 from llama2_ref.cli.main import main
 from llama2_ref.formats.safetensors import read_file
-from support.scripted import ScriptedTransformer, write_chains
+from support.scripted import Counting, write_chains
 
 CONTEXT = 300  # more than the default number of steps
 CHAINS = ["xy*", "abc", ""]
@@ -68,21 +68,6 @@ def odd(llama2: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         return Done(code, *capsys.readouterr(), models[-1] if models else None)
 
     return odd
-
-
-class Counting(ScriptedTransformer):
-    """Only counts: the model itself says what it does."""
-
-    def __init__(self, inner: Any) -> None:
-        super().__init__(inner, {}, 0)
-
-    def forward(self, tokens: Any, cache: Any, every: bool = False, **options: Any) -> Any:
-        self.passes.append([len(tokens)])
-        return self.inner.forward(tokens, cache, every, **options)
-
-    def forward_batch(self, batch: Any, every: bool = False) -> Any:
-        self.passes.append([len(tokens) for tokens, _ in batch])
-        return self.inner.forward_batch(batch, every)
 
 
 # --------------------------------------------------------------------------------------------------------------- steps

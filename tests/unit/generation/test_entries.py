@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import llama2_ref
-from llama2_ref.sampler import Sampling
+from llama2_ref.generation.params import SPELLINGS, GenerationOptions, GenerationParams
 from support.models import write_model
 from support.scripted import write_chains
 
@@ -24,9 +25,10 @@ ENTRIES: dict[str, Callable[..., Any]] = {
 USUAL: dict[str, Any] = {"steps": 40, "temperature": 0.9, "topp": 0.9, "seed": 5}
 OTHER = {  # for each keyword a value that makes another text
     "steps": 30, "temperature": 0.3, "topp": 0.2, "seed": 6, "topk": 2, "minp": 0.5, "repetition_penalty": 5.0,
+    "top_p": 0.2, "top_k": 2, "min_p": 0.5,
 }  # fmt: skip
 OBSERVED = {*OTHER, "stop", "logprobs", "session"}
-FIRST = ("prompt", "count", "messages", "self", "sampling")
+FIRST = ("prompt", "count", "messages", "self", "options")
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +60,81 @@ def test_every_keyword_is_observed(llama2: ModuleType) -> None:
     """A new one must be added to this file; all entries have the same."""
     for name in ENTRIES:
         found = {word for word in inspect.signature(getattr(llama2.Model, name)).parameters if word not in FIRST}
-        assert found | set(Sampling.__annotations__) == OBSERVED, name
+        assert found | set(GenerationOptions.__annotations__) == OBSERVED, name
+    fields = set(GenerationParams.__dataclass_fields__)
+    assert fields | set(SPELLINGS) | {"session"} == OBSERVED
+    assert set(SPELLINGS.values()) <= fields
 
 
 @pytest.mark.parametrize("keyword", ["none", *OTHER])
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_what_makes_a_text(llama2: ModuleType, model: Any, entry: str, keyword: str) -> None:
-    named: dict[str, Any] = USUAL | ({} if keyword == "none" else {keyword: OTHER[keyword]})
-    stream = ENTRIES[entry](model, **named)
+    stream = ENTRIES[entry](model, **changed(keyword))
+    named: dict[str, Any] = {SPELLINGS.get(name, name): value for name, value in changed(keyword).items()}
     text = "".join(stream)
     prompt = stream.tokens[: stream.prompt_length]
     assert stream.tokens == expected(llama2, model, prompt, **named)
     assert text.removeprefix("ab") == model.tokenizer.decode([1, *stream.tokens[len(prompt) :]])
     if keyword != "none":
         assert stream.tokens != expected(llama2, model, prompt, **USUAL)
+
+
+def changed(keyword: str) -> dict[str, Any]:
+    """What is usual, but for one keyword, of which the other spelling is not said."""
+    others = {name: value for name, value in USUAL.items() if name != SPELLINGS.get(keyword)}
+    return others | ({} if keyword == "none" else {keyword: OTHER[keyword]})
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_parameter_is_given_in_one_spelling(llama2: ModuleType, model: Any, entry: str, spelling: str) -> None:
+    """Both are refused, even where one of them is what is the default, or both are the same."""
+    name = SPELLINGS[spelling]
+    says = f"^{name} and {spelling} are the same parameter: give one of them"
+    for value in (0.9 if name == "topp" else 0, OTHER[name]):
+        with pytest.raises(llama2.SamplerError, match=says):
+            ENTRIES[entry](model, **{name: value, spelling: OTHER[spelling]})
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_keyword_that_there_is_not(llama2: ModuleType, model: Any, entry: str) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'top_a'"):
+        ENTRIES[entry](model, top_a=1)
+
+
+@pytest.mark.parametrize(
+    ("named", "error"),
+    [
+        ({"steps": -1}, "PromptError"),
+        ({"steps": 1.5}, "PromptError"),
+        ({"steps": "9"}, "PromptError"),
+        ({"temperature": -1}, "SamplerError"),
+        ({"topp": float("nan")}, "SamplerError"),
+        ({"topp": None}, "SamplerError"),
+        ({"seed": 2**64}, "SamplerError"),
+        ({"topk": 0.5}, "SamplerError"),
+        ({"minp": 2}, "SamplerError"),
+        ({"repetition_penalty": 0}, "SamplerError"),
+        ({"stop": ["a", ""]}, "PromptError"),
+        ({"stop": "\ud800"}, "PromptError"),
+        ({"logprobs": -1}, "SamplerError"),
+        ({"logprobs": "1"}, "SamplerError"),
+    ],
+    ids=str,
+)
+def test_parameters_are_checked_where_they_are_made(llama2: ModuleType, model: Any, named: Any, error: str) -> None:
+    (name,) = named
+    makers: list[Callable[..., Any]] = [GenerationParams, *(partial(entry, model) for entry in ENTRIES.values())]
+    for make in makers:
+        with pytest.raises(getattr(llama2, error), match=f"{name}|stop string"):
+            make(**named)
+
+
+def test_parameters_do_not_change() -> None:
+    params = GenerationParams(stop="a")
+    assert params.stop == ("a",)
+    with pytest.raises(AttributeError):
+        params.stop = ("b",)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 import llama2_fast
 import llama2_ref
-from llama2_fast.matrices import perplexity as fast
 from llama2_ref.cli.main import main
 from llama2_ref.generation import perplexity as ref
-from support.models import random_twins, write_model
+from support.models import random_twins, vocabulary, write_model
 
 CONFIG = llama2_ref.Config(dim=16, hidden_dim=32, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=24)
 TWINS = random_twins(CONFIG, seed=4)
@@ -49,6 +48,12 @@ def expected(tokens: list[int], context: int, stride: int) -> np.ndarray:
     return np.array([found[place] for place in sorted(found)])
 
 
+def fast_perplexity(transformer: Any, tokens: list[int], *windows: Any) -> ref.Perplexity:
+    return llama2_fast.Model(llama2_fast.Tokenizer(*vocabulary(300)), transformer, llama2_fast.Sampler).perplexity(
+        tokens, *windows
+    )
+
+
 def tokens_of(count: int) -> list[int]:
     return np.random.default_rng(count).integers(0, 400, count).tolist()
 
@@ -61,7 +66,7 @@ def test_it_is_what_the_definition_says(backend: str, count: int, context: int, 
     tokens = tokens_of(count)
     nlls = expected(tokens, context, stride)
     engine = llama2_fast.Transformer(CONFIG, TWINS.fast, backend=backend)
-    for found in (ref.perplexity(SLOW, tokens, context, stride), fast.perplexity(engine, tokens, context, stride)):
+    for found in (ref.perplexity(SLOW, tokens, context, stride), fast_perplexity(engine, tokens, context, stride)):
         assert found.tokens == count - 1
         assert found.nll == pytest.approx(nlls.sum(), rel=1e-5)
         assert found.perplexity == pytest.approx(math.exp(nlls.mean()), rel=1e-4)
@@ -73,8 +78,8 @@ def test_it_is_what_the_definition_says(backend: str, count: int, context: int, 
 def test_defaults_are_the_whole_context_and_half_of_it(backend: str) -> None:
     tokens = tokens_of(50)
     engine = llama2_fast.Transformer(CONFIG, TWINS.fast, backend=backend)
-    assert fast.perplexity(engine, tokens) == fast.perplexity(engine, tokens, 24, 12)
-    assert fast.perplexity(engine, tokens, 7) == fast.perplexity(engine, tokens, 7, 3)
+    assert fast_perplexity(engine, tokens) == fast_perplexity(engine, tokens, 24, 12)
+    assert fast_perplexity(engine, tokens, 7) == fast_perplexity(engine, tokens, 7, 3)
 
 
 @given(st.integers(2, 400), st.integers(2, 60), st.data())
@@ -95,7 +100,7 @@ def test_logits_are_not_all_held(backend: str, monkeypatch: pytest.MonkeyPatch) 
     """In parts of some tokens; how long they are makes no difference to the compiled engine."""
     tokens = tokens_of(60)
     engine = llama2_fast.Transformer(CONFIG, TWINS.fast, backend=backend)
-    whole = fast.perplexity(engine, tokens)
+    whole = fast_perplexity(engine, tokens)
     shapes = []
     forward = engine.forward
 
@@ -106,7 +111,7 @@ def test_logits_are_not_all_held(backend: str, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(engine, "forward", recording)
     monkeypatch.setattr(ref, "LOGITS", 5 * 400)
-    in_parts = fast.perplexity(engine, tokens)
+    in_parts = fast_perplexity(engine, tokens)
     assert max(shape[0] for shape in shapes if len(shape) == 2) == 5
     assert in_parts == whole if backend == "simd" else in_parts.nll == pytest.approx(whole.nll, rel=1e-5)
 
@@ -133,7 +138,7 @@ def test_engines_agree_on_every_kind_of_weights(model: Path, quantize: str | Non
     found = [ref.perplexity(llama2_ref.load(model, quantize=quantize).transformer, tokens)]
     for engine in ("numpy", "simd"):
         loaded = llama2_fast.load(model, quantize=quantize, backend=engine)
-        found.append(fast.perplexity(loaded.transformer, tokens))
+        found.append(fast_perplexity(loaded.transformer, tokens))
     assert [each.nll for each in found] == pytest.approx([found[0].nll] * 3, rel=1e-4 if quantize is None else 1e-3)
 
 
@@ -150,9 +155,9 @@ def test_engines_agree_on_every_kind_of_weights(model: Path, quantize: str | Non
     ids=str,
 )
 def test_what_is_out_of_range(llama2: ModuleType, arguments: tuple[Any, ...], says: str) -> None:
-    function = ref.perplexity if llama2 is llama2_ref else fast.perplexity
+    model = llama2.Model(llama2.Tokenizer(*vocabulary(300)), SLOW, llama2.Sampler)
     with pytest.raises(llama2.PromptError, match=re.escape(says)):
-        function(SLOW, *arguments)
+        model.perplexity(*arguments)
 
 
 # ----------------------------------------------------------------------------------------------------- the command line

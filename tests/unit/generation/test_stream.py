@@ -2,6 +2,9 @@
 
 import pytest
 
+from llama2_ref.generation.params import GenerationParams
+from llama2_ref.generation.request import Request
+from llama2_ref.generation.scheduler import Scheduler
 from llama2_ref.generation.stream import TextStream
 from support.models import write_model
 
@@ -32,6 +35,13 @@ class Scripted:
 
     def sample(self, logits, tokens=()):
         return next(self.tokens)
+
+
+def stream_of(model, sampler, prompt):
+    """A text of up to 40 positions, prompt included, from a sampler of one's own."""
+    request, scheduler = Request(model.tokenizer, prompt, GenerationParams(), sampler, 40), Scheduler(model.transformer)
+    scheduler.add([request])
+    return TextStream(request, scheduler)
 
 
 def test_the_same_seed_gives_the_same_text(model):
@@ -83,18 +93,14 @@ def test_steps_are_positions(llama2, model, steps, tokens):
 
 @pytest.mark.parametrize("end", [BOS, EOS])
 def test_bos_and_eos_end_a_text(llama2, model, end):
-    cache = model.transformer.new_cache()
-    stream = TextStream(model.transformer, model.tokenizer, Scripted([260, 261, end, 262]), cache, [1], 40, echo=True)
+    stream = stream_of(model, Scripted([260, 261, end, 262]), [1])
     assert "".join(stream) == "ab"
     assert stream.tokens == [1, 260, 261]
 
 
 def test_a_character_split_over_tokens_comes_whole(model):
     face = [3 + byte for byte in "\U0001f600".encode()]
-    cache = model.transformer.new_cache()
-    stream = TextStream(
-        model.transformer, model.tokenizer, Scripted([*face, 260, face[0], EOS]), cache, [1], 40, echo=True
-    )
+    stream = stream_of(model, Scripted([*face, 260, face[0], EOS]), [1])
     pieces = [piece for piece in stream if piece]
     assert pieces == ["\U0001f600", "a", "\ufffd"]
 
@@ -102,11 +108,12 @@ def test_a_character_split_over_tokens_comes_whole(model):
 def test_times_are_kept_apart(model, monkeypatch):
     """By a clock that only the model moves: 10 seconds for a prompt, 2 for a token, 1 for a sample."""
     clock = [0.0]
-    monkeypatch.setattr("llama2_ref.generation.stream.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("llama2_ref.generation.scheduler.perf_counter", lambda: clock[0])
 
     def forward(tokens, cache):
         clock[0] += 10 if len(tokens) > 1 else 2
         cache.length += len(tokens)
+        return [0.0] * 300
 
     class Sampler(Scripted):
         def sample(self, logits, tokens=()):
@@ -114,8 +121,7 @@ def test_times_are_kept_apart(model, monkeypatch):
             return next(self.tokens)
 
     model.transformer.forward = forward
-    cache, prompt = model.transformer.new_cache(), [1, 260, 261]
-    stream = TextStream(model.transformer, model.tokenizer, Sampler([260, 261, 262, EOS]), cache, prompt, 40, echo=True)
+    stream = stream_of(model, Sampler([260, 261, 262, EOS]), [1, 260, 261])
     for _ in stream:
         clock[0] += 100  # what is done with a piece is not the model's time
     assert (stream.prompt_seconds, stream.seconds) == (11, 9)
