@@ -16,7 +16,20 @@ from .float_formats import (
     number_bytes,
 )
 from .operands import Buffer, FloatRows, Rows, row_at
-from .vectors import fma, fma_half, load, load_half, prefetch, put_float, store, total, total_halves, zero, zero_half
+from .vectors import (
+    fma,
+    fma_half,
+    keep_apart,
+    load,
+    load_half,
+    prefetch,
+    put_float,
+    store,
+    total,
+    total_halves,
+    zero,
+    zero_half,
+)
 
 TILE_ROWS, TILE_VECTORS = 4, 3  # of a tile: twelve sums, which is what the registers of AVX2 and NEON hold
 _HALF_VECTOR = VECTOR_BYTES // 2
@@ -151,6 +164,7 @@ def _tile(w, x, out):
     The first eight lanes of a stretch of columns, then the last eight: twelve sums at a time. A stretch of all that is
     read stays in the first cache.
     """
+    keep_apart()
     o = zero_half()
     low, high = (o, o, o, o, o, o, o, o, o, o, o, o), (o, o, o, o, o, o, o, o, o, o, o, o)
     for start in range(0, w.vector_bytes, _STRETCH):

@@ -17,6 +17,7 @@ from .vectors import (
     float_at,
     fma,
     int32_at,
+    keep_apart,
     load,
     load_bytes,
     load_float16,
@@ -76,6 +77,7 @@ def _store_tile(out, a, b, c, d):
 @jit
 def _int8_block(block, x, out):
     """A block times one vector."""
+    keep_apart()
     so_far, w, q = zero(), block.weights, x.quants
     for g in range(block.groups):
         n = dot_start(int32_at(x.sums + g * FLOAT_BYTES))
@@ -92,6 +94,7 @@ def _int8_block(block, x, out):
 @jit
 def _int8_tile(block, x, out):
     """A block times four vectors."""
+    keep_apart()
     f0, f1, f2, f3 = zero(), zero(), zero(), zero()
     w, q0 = block.weights, x.quants
     q1, q2, q3 = q0 + x.quants_stride, q0 + 2 * x.quants_stride, q0 + 3 * x.quants_stride
@@ -140,6 +143,7 @@ def _int4_products(add_group, group_scales):
     @jit
     def block_product(block, x, out):
         """A block times one vector."""
+        keep_apart()
         so_far, w, q = zero(), block.weights, x.quants
         for g in range(block.groups):
             n = nibble_start()
@@ -157,6 +161,7 @@ def _int4_products(add_group, group_scales):
     @jit
     def tile(block, x, out):
         """A block times four vectors."""
+        keep_apart()
         f0, f1, f2, f3 = zero(), zero(), zero(), zero()
         w, q0 = block.weights, x.quants
         q1, q2, q3 = q0 + x.quants_stride, q0 + 2 * x.quants_stride, q0 + 3 * x.quants_stride

@@ -114,6 +114,12 @@ def splat4(builder, address):
     return builder.bitcast(broadcast(builder, load_value(builder, address, WORD32, 1), I32.llvm), I8.llvm)
 
 
+@operation(types.void)
+def keep_apart(builder):
+    """Keep the function in which this stands out of those that call it, whose numbers would take its registers."""
+    builder.function.attributes.add("noinline")
+
+
 @operation(types.void, types.int64)
 def prefetch(builder, address):
     """Ask for the line at an address, which need not exist, to be brought into the cache."""
