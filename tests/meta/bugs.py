@@ -1072,7 +1072,7 @@ GGUF_FILES = of(
 ) + of(
     "llama2_ref/formats/lists.py",
     ("the last rows are left out", CONVERT + "test_both_packages_write_the_same_gguf_file[f32]",
-     {"        if part:\n            yield part": "        if len(part) > 40:\n            yield part"}),
+     {"for row in float_rows(matrix):\n            bits": "for row in [*float_rows(matrix)][:32]:\n            bits"}),
 )  # fmt: skip
 
 HF, SAFETENSORS, META = (f"unit/formats/test_{name}.py::" for name in ("huggingface", "safetensors", "meta"))

@@ -50,10 +50,6 @@ class NumpyArrays:
         """An Int8Matrix, made many rows at a time."""
         return self.matrix_from_bytes("Q8_0", to_q8_0(ggml_type, data, rows, cols).data.cast("B"), rows, cols)
 
-    def float_parts(self, matrix: Any) -> Iterator[NDArray[np.float32]]:
-        """Arrays of as many rows as fit into a chunk."""
-        return float_parts(matrix)
-
     def matrix_to_bytes(self, matrix: Any, dtype: str) -> Iterator[bytes]:
         """The bytes of many rows after the others: those of the reference, but for NaN."""
         for part in float_parts(matrix):

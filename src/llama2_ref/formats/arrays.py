@@ -37,9 +37,6 @@ class Arrays(Protocol):
         Raises NumericsError if a number is not finite and below `ggml_blocks.INT8_MOST`.
         """
 
-    def float_parts(self, matrix: Any) -> Iterator[Any]:
-        """The float32 numbers of a matrix of any kind, some rows at a time: each part is (rows, cols)."""
-
     def matrix_to_bytes(self, matrix: Any, dtype: str) -> Iterator[bytes]:
         """The rows of a matrix of any kind as "F32", "F16" or "BF16", in chunks of whole rows.
 

@@ -15,8 +15,6 @@ from .dtypes import BLOCK, BLOCKS
 from .ggml_blocks import INTEGERS, blocks_of_floats, blocks_of_integers, to_q8_0
 from .safetensors import TensorInfo
 
-ROWS = 256  # that are in one part
-
 
 class Lists:
     """Everything that `arrays.Arrays` asks for."""
@@ -50,17 +48,6 @@ class Lists:
     def matrix_from_blocks(self, ggml_type: str, data: memoryview, rows: int, cols: int) -> Any:
         """An Int8Matrix, row by row."""
         return self.matrix_from_bytes("Q8_0", memoryview(to_q8_0(ggml_type, data, rows)), rows, cols)
-
-    def float_parts(self, matrix: Any) -> Iterator[list[Any]]:
-        """Lists of some rows."""
-        part = []
-        for row in float_rows(matrix):
-            part.append(row)
-            if len(part) == ROWS:
-                yield part
-                part = []
-        if part:
-            yield part
 
     def matrix_to_bytes(self, matrix: Any, dtype: str) -> Iterator[bytes]:
         """The bytes of a row after the other."""
