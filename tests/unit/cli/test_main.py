@@ -1,6 +1,8 @@
 """The dispatcher: verbs are found by name, imported when they are needed, and run; the script `llama2`."""
 
 import inspect
+import io
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +17,8 @@ import llama2_fast
 from llama2_ref import cli
 from llama2_ref.cli.arguments import Parser
 from llama2_ref.cli.main import main, verbs_of
-from support.commands import ENV, SECONDS
+from support.command_line import Ask
+from support.commands import ENV, SECONDS, run
 
 VERBS = {
     "llama2_ref": ["generate", "chat", "info", "tokenize", "quantize", "convert", "perplexity"],
@@ -112,6 +115,38 @@ def test_the_version_needs_no_verb(llama2: ModuleType) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, timeout=SECONDS)
     assert (done.returncode, done.stdout) == (0, f"{llama2.__name__} {llama2.__version__}\n"), done.stderr
+
+
+# ----------------------------------------------------------------------------------------------------------------- help
+
+EXAMPLES = [import_module(name).EXAMPLES for name in cli.VERBS.values()]
+
+
+def test_version(llama2: ModuleType) -> None:
+    assert run(llama2, "--version").stdout.decode().split() == [llama2.__name__, llama2.__version__]
+
+
+@pytest.mark.parametrize("verb", ["", *cli.VERBS])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_shows_examples(llama2: ModuleType, ask: Ask, verb: str, flag: str) -> None:
+    out, err = ask(llama2, *verb.split(), flag)
+    assert f"examples:\n  python -m {llama2.__name__}" in out
+    assert not err
+
+
+@pytest.mark.parametrize("line", [line.strip() for text in EXAMPLES for line in text.splitlines()][1:])
+def test_examples_are_understood(
+    llama2: ModuleType, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their files are missing here, or can't be fetched, and that is all that is wrong. The first needs none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLAMA2_CACHE", str(tmp_path))
+    monkeypatch.setenv("LLAMA2_TOKENIZER_URL", (tmp_path / "none").as_uri())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"One day\n")))
+    words = shlex.split(line.split("  ")[0].split(" | ")[-1])
+    assert words[0] == "{prog}"
+    assert main(llama2, words[1:]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------------------- flags

@@ -18,10 +18,10 @@ from llama2_ref import Config
 from llama2_ref.cli.convert import CONVERT
 from llama2_ref.cli.main import main
 from llama2_ref.formats.gguf_container import read_container
+from support.command_line import complaint, on_terminal, posix
 from support.commands import run, small_disk
 from support.gguf_bytes import Of, by_name, config_entries, gguf_of, model_tensors, opened
 from support.models import write_model
-from unit.cli.test_cli import complaint, on_terminal, posix
 
 pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
 
