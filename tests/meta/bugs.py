@@ -696,8 +696,8 @@ COMPILED_KERNELS = [
         ("the greatest lane is the smallest", SIMD_BUFFERS,
          {'builder.fcmp_ordered(">", x, y)': 'builder.fcmp_ordered("<", x, y)'}),
         ("bytes are loaded as unsigned numbers", SIMD_INT8,
-         {"builder.sext(load_value(builder, address, BYTE, 1), WORD64)":
-          "builder.zext(load_value(builder, address, BYTE, 1), WORD64)"}),
+         {"builder.sext(load_value(builder, address, BYTE, 1), INT64)":
+          "builder.zext(load_value(builder, address, BYTE, 1), INT64)"}),
         needs="numba",
     ),
     *of(
@@ -736,7 +736,7 @@ COMPILED_KERNELS = [
         ("sine has the wrong sign in the third quarter", SIMD_BUFFERS,
          {"return -cosine, -sine": "return -cosine, sine"}),
         ("the second part of pi / 2 is left out", BITS + "test_cos_and_sin",
-         {"    r = fma_scalar(-turns, _PI_2[1], r)\n": "    r = fma_scalar(-turns, 0.0, r)\n"}),
+         {"    r = fma_scalar(-quarter_turns, _PI_2[1], r)\n": "    r = fma_scalar(-quarter_turns, 0.0, r)\n"}),
         ("the polynomial ends one coefficient early", BITS + "test_cos_and_sin",
          {"range(6, -1, -1)": "range(6, 0, -1)"}),
         needs="numba",

@@ -23,8 +23,8 @@ from .instructions import (
     BIT,
     I8,
     I32,
-    WORD16,
-    WORD32,
+    INT16,
+    INT32,
     broadcast,
     call_intrinsic,
     constant,
@@ -34,7 +34,7 @@ from .instructions import (
 )
 
 BYTES = I8.llvm.count  # in a vector
-_SIXTEEN_BITS = ir.VectorType(WORD16, BYTES // 2)  # neighbouring bytes become one number of so many bits
+_SIXTEEN_BITS = ir.VectorType(INT16, BYTES // 2)  # neighbouring bytes become one number of so many bits
 _VNNI = has("avx512f", "avx512bw", "avx512vnni")
 _AVX2, _SSSE3, _DOTPROD = has("avx2"), has("ssse3"), has("dotprod")
 
@@ -43,7 +43,7 @@ _AVX2, _SSSE3, _DOTPROD = has("avx2"), has("ssse3"), has("dotprod")
 def dot_start(builder, x_total):
     """The sum before the first dot4; x_total is the sum of all bytes x that will follow, over all four of a lane."""
     if _VNNI:
-        return broadcast(builder, builder.mul(x_total, ir.Constant(WORD32, -128)), I32.llvm)
+        return broadcast(builder, builder.mul(x_total, ir.Constant(INT32, -128)), I32.llvm)
     return constant(I32.llvm, 0)
 
 
@@ -58,7 +58,7 @@ def dot4(builder, sums, w, x):
         return builder.add(sums, _widen(builder, _pairs(builder, size, _with_sign(builder, x, w))))
     if _DOTPROD:
         return per_register(builder, 128, "llvm.aarch64.neon.sdot.v4i32.v16i8", sums, w, x)
-    return _dot4_plain(builder, sums, builder.sext(w, ir.VectorType(WORD32, BYTES)), x)
+    return _dot4_plain(builder, sums, builder.sext(w, ir.VectorType(INT32, BYTES)), x)
 
 
 @operation(I32)
@@ -76,7 +76,7 @@ def dot4_nibbles(builder, sums, w, x):
         return builder.bitcast(builder.add(builder.bitcast(sums, _SIXTEEN_BITS), _pairs(builder, w, x)), I32.llvm)
     if _DOTPROD:
         return per_register(builder, 128, "llvm.aarch64.neon.sdot.v4i32.v16i8", sums, w, x)
-    return _dot4_plain(builder, sums, builder.zext(w, ir.VectorType(WORD32, BYTES)), x)
+    return _dot4_plain(builder, sums, builder.zext(w, ir.VectorType(INT32, BYTES)), x)
 
 
 @operation(I32, I32)
@@ -103,9 +103,9 @@ def high_nibbles(builder, a):
 def _pairs(builder: Any, unsigned: Any, signed: Any) -> Any:
     """Products of neighbouring bytes, added in pairs of 16 bits (which would saturate)."""
     if _AVX2:
-        result = ir.VectorType(WORD16, 16)
+        result = ir.VectorType(INT16, 16)
         return per_register(builder, 256, "llvm.x86.avx2.pmadd.ub.sw", unsigned, signed, result=result)
-    result = ir.VectorType(WORD16, 8)
+    result = ir.VectorType(INT16, 8)
     return per_register(builder, 128, "llvm.x86.ssse3.pmadd.ub.sw.128", unsigned, signed, result=result)
 
 
@@ -120,12 +120,12 @@ def _widen(builder: Any, pairs: Any) -> Any:
     """Neighbouring 16-bit numbers, added in 32 bits."""
     ones = constant(_SIXTEEN_BITS, 1)
     if _AVX2:
-        return per_register(builder, 256, "llvm.x86.avx2.pmadd.wd", pairs, ones, result=ir.VectorType(WORD32, 8))
-    return per_register(builder, 128, "llvm.x86.sse2.pmadd.wd", pairs, ones, result=ir.VectorType(WORD32, 4))
+        return per_register(builder, 256, "llvm.x86.avx2.pmadd.wd", pairs, ones, result=ir.VectorType(INT32, 8))
+    return per_register(builder, 128, "llvm.x86.sse2.pmadd.wd", pairs, ones, result=ir.VectorType(INT32, 4))
 
 
 def _dot4_plain(builder: Any, sums: Any, w: Any, x: Any) -> Any:
-    products = builder.mul(w, builder.sext(x, ir.VectorType(WORD32, BYTES)))
+    products = builder.mul(w, builder.sext(x, ir.VectorType(INT32, BYTES)))
     for j in range(4):
         sums = builder.add(sums, pick_lanes(builder, products, range(j, BYTES, 4)))
     return sums

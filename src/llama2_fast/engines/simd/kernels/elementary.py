@@ -32,7 +32,7 @@ _ROUND = f32(1.5 * 2**23)  # adding and subtracting it rounds to a whole number,
 _HALF, _ONE = f32(0.5), f32(1)
 _C2, _C3, _C4, _C5, _C6 = f32(0.5), f32(0.16666518), f32(0.041666206), f32(0.00836889), f32(0.0013950492)
 
-_PER_TURN = 0.6366197723675814  # 2 / pi
+_PER_QUARTER = 0.6366197723675814  # 2 / pi
 _PI_2 = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)  # pi/2, what that lacks, and so on
 _ROUND_DOUBLE = 1.5 * 2.0**52
 _SIN = tuple((-1) ** i / factorial(2 * i + 1) for i in range(1, 9))  # of x^3, x^5 ... x^17
@@ -58,14 +58,14 @@ def exp(x):
 @jit
 def cos_sin(x):
     """Cosine and sine of a float64 angle in radians, from 0 to 2^31."""
-    turns = x * _PER_TURN + _ROUND_DOUBLE - _ROUND_DOUBLE
-    r = fma_scalar(-turns, _PI_2[0], x)
-    r = fma_scalar(-turns, _PI_2[1], r)
-    r = fma_scalar(-turns, _PI_2[2], r)
+    quarter_turns = x * _PER_QUARTER + _ROUND_DOUBLE - _ROUND_DOUBLE
+    r = fma_scalar(-quarter_turns, _PI_2[0], x)
+    r = fma_scalar(-quarter_turns, _PI_2[1], r)
+    r = fma_scalar(-quarter_turns, _PI_2[2], r)
     square = r * r
     sine = fma_scalar(_polynomial(_SIN, square) * square, r, r)
     cosine = fma_scalar(_polynomial(_COS, square), square, 1.0)
-    quarter = np.int64(turns) & 3
+    quarter = np.int64(quarter_turns) & 3
     if quarter == 0:
         return cosine, sine
     if quarter == 1:

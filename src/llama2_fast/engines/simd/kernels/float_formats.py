@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic, models, register_model
 
 from ..tables import FLOAT_BYTES, HALF_BYTES
-from .instructions import F32, HALF, WORD64, load_value, operation
+from .instructions import F32, HALF, INT64, load_value, operation
 from .vectors import load_bfloat16_value, load_float16_value
 
 
@@ -52,7 +52,7 @@ def bfloat16_numbers(builder):
 @intrinsic
 def number_bytes(typing, numbers):
     """Bytes of a number of a format."""
-    return types.int64(numbers), lambda *_: ir.Constant(WORD64, _BYTES[numbers.name])
+    return types.int64(numbers), lambda *_: ir.Constant(INT64, _BYTES[numbers.name])
 
 
 @intrinsic

@@ -10,7 +10,7 @@ from numba.extending import intrinsic, models, register_model
 
 from ..tables import LANES, VECTOR_BYTES
 
-BIT, BYTE, WORD16, WORD32, WORD64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+BIT, BYTE, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 FLOAT, DOUBLE, VOID = ir.FloatType(), ir.DoubleType(), ir.VoidType()
 
 
@@ -28,7 +28,7 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, kind, kind.llvm)
 
 
-F32, I32, I8 = Vector("F32", FLOAT, LANES), Vector("I32", WORD32, LANES), Vector("I8", BYTE, 4 * LANES)
+F32, I32, I8 = Vector("F32", FLOAT, LANES), Vector("I32", INT32, LANES), Vector("I8", BYTE, 4 * LANES)
 F64, MASK, HALF = Vector("F64", DOUBLE, LANES // 2), Vector("Mask", BIT, LANES), Vector("Half", FLOAT, LANES // 2)
 
 
@@ -80,13 +80,13 @@ def constant(kind: Any, value: Any) -> Any:
 def broadcast(builder: Any, scalar: Any, kind: Any) -> Any:
     """A value in all lanes of a vector."""
     empty = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(empty, scalar, ir.Constant(WORD32, 0))
-    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(WORD32, kind.count), [0] * kind.count))
+    first = builder.insert_element(empty, scalar, ir.Constant(INT32, 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count))
 
 
 def pick_lanes(builder: Any, value: Any, indices: Any) -> Any:
     """The named lanes of a vector, as a shorter one."""
-    index = ir.Constant(ir.VectorType(WORD32, len(indices)), list(indices))
+    index = ir.Constant(ir.VectorType(INT32, len(indices)), list(indices))
     return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), index)
 
 
@@ -94,7 +94,7 @@ def join(builder: Any, parts: list[Any]) -> Any:
     """Vectors of one length, one behind the other."""
     while len(parts) > 1:
         n = 2 * parts[0].type.count
-        index = ir.Constant(ir.VectorType(WORD32, n), list(range(n)))
+        index = ir.Constant(ir.VectorType(INT32, n), list(range(n)))
         parts = [builder.shuffle_vector(a, b, index) for a, b in zip(parts[::2], parts[1::2], strict=True)]
     return parts[0]
 
@@ -103,7 +103,7 @@ def combine_lanes(builder: Any, value: Any, combine: Callable[[Any, Any], Any]) 
     """Combine all lanes: the upper half with the lower one, until one is left."""
     while (half := value.type.count // 2) > 1:
         value = combine(pick_lanes(builder, value, range(half)), pick_lanes(builder, value, range(half, 2 * half)))
-    ends = [builder.extract_element(value, ir.Constant(WORD32, i)) for i in (0, 1)]
+    ends = [builder.extract_element(value, ir.Constant(INT32, i)) for i in (0, 1)]
     return combine(*ends)
 
 

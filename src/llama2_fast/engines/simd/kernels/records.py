@@ -9,7 +9,7 @@ from numba.extending import infer_getattr, lower_getattr_generic, models, regist
 
 from ..compiler.jit import jit
 from ..tables import ADDRESS, COUNTER, FLOAT, INT, JOB, MATRIX, WORD_BYTES, Record
-from .instructions import DOUBLE, WORD64, load_value, operation
+from .instructions import DOUBLE, INT64, load_value, operation
 from .vectors import int_at
 
 _TYPES = {INT: types.int64, ADDRESS: types.int64, COUNTER: types.int64, FLOAT: types.float64}
@@ -26,7 +26,7 @@ class RecordAddress(types.Type):
 @register_model(RecordAddress)
 class _AddressModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: RecordAddress) -> None:
-        super().__init__(manager, kind, WORD64)
+        super().__init__(manager, kind, INT64)
 
 
 @infer_getattr
@@ -42,10 +42,10 @@ class _FieldTypes(AttributeTemplate):
 def _read(context: Any, builder: Any, kind: RecordAddress, address: Any, name: str) -> Any:
     """The number, read when it is asked for; of a counter its address, which atomic operations take."""
     field = kind.record.fields[name]
-    place = builder.add(address, ir.Constant(WORD64, field.offset))
+    place = builder.add(address, ir.Constant(INT64, field.offset))
     if field.type == COUNTER:
         return place
-    return load_value(builder, place, DOUBLE if field.type == FLOAT else WORD64, WORD_BYTES)
+    return load_value(builder, place, DOUBLE if field.type == FLOAT else INT64, WORD_BYTES)
 
 
 @operation(RecordAddress(JOB), types.int64)

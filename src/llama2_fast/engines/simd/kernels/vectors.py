@@ -29,11 +29,11 @@ from .instructions import (
     HALF,
     I8,
     I32,
+    INT16,
+    INT32,
+    INT64,
     MASK,
     VOID,
-    WORD16,
-    WORD32,
-    WORD64,
     Vector,
     broadcast,
     call_intrinsic,
@@ -72,8 +72,8 @@ def load_float16_value(builder: Any, address: Any, wide: Any) -> Any:
     """float16 numbers as LLVM's vector of float32: exact. By shifts and a product where no instruction does it."""
     if has("f16c") or has("avx512f") or has("neon"):
         return builder.fpext(load_value(builder, address, ir.VectorType(ir.HalfType(), wide.count), HALF_BYTES), wide)
-    integers = ir.VectorType(WORD32, wide.count)
-    bits = builder.zext(load_value(builder, address, ir.VectorType(WORD16, wide.count), HALF_BYTES), integers)
+    integers = ir.VectorType(INT32, wide.count)
+    bits = builder.zext(load_value(builder, address, ir.VectorType(INT16, wide.count), HALF_BYTES), integers)
     sign = builder.shl(builder.and_(bits, constant(integers, 0x8000)), constant(integers, 16))
     size = builder.shl(builder.and_(bits, constant(integers, 0x7FFF)), constant(integers, 13))
     finite = builder.icmp_unsigned("<", size, constant(integers, 0x1F << 23))
@@ -85,15 +85,15 @@ def load_float16_value(builder: Any, address: Any, wide: Any) -> Any:
 
 def load_bfloat16_value(builder: Any, address: Any, wide: Any) -> Any:
     """bfloat16 numbers as LLVM's vector of float32: exact."""
-    integers = ir.VectorType(WORD32, wide.count)
-    bits = builder.zext(load_value(builder, address, ir.VectorType(WORD16, wide.count), HALF_BYTES), integers)
+    integers = ir.VectorType(INT32, wide.count)
+    bits = builder.zext(load_value(builder, address, ir.VectorType(INT16, wide.count), HALF_BYTES), integers)
     return builder.bitcast(builder.shl(bits, constant(integers, 16)), wide)
 
 
 @operation(types.float32, F32, types.int64)
 def lane(builder, a, i):
     """One lane."""
-    return builder.extract_element(a, builder.trunc(i, WORD32))
+    return builder.extract_element(a, builder.trunc(i, INT32))
 
 
 @operation(I8, types.int64)
@@ -111,7 +111,7 @@ def store_bytes(builder, address, value):
 @operation(I8, types.int64)
 def splat4(builder, address):
     """The four bytes at an address, 16 times."""
-    return builder.bitcast(broadcast(builder, load_value(builder, address, WORD32, 1), I32.llvm), I8.llvm)
+    return builder.bitcast(broadcast(builder, load_value(builder, address, INT32, 1), I32.llvm), I8.llvm)
 
 
 @operation(types.void)
@@ -124,7 +124,7 @@ def keep_apart(builder):
 def prefetch(builder, address):
     """Ask for the line at an address, which need not exist, to be brought into the cache."""
     pointer = pointer_to(builder, address, BYTE)
-    constants = (ir.Constant(WORD32, value) for value in (0, 3, 1))  # to read, to keep, data
+    constants = (ir.Constant(INT32, value) for value in (0, 3, 1))  # to read, to keep, data
     call_intrinsic(builder, "llvm.prefetch.p0", VOID, pointer, *constants)
 
 
@@ -144,14 +144,14 @@ def _scalar(kind: Any, element: Any, size: int) -> tuple[Any, Any]:
 
 float_at, put_float = _scalar(types.float32, FLOAT, FLOAT_BYTES)
 double_at, put_double = _scalar(types.float64, DOUBLE, WORD_BYTES)
-int32_at, put_int32 = _scalar(types.int32, WORD32, FLOAT_BYTES)
-int_at, _ = _scalar(types.int64, WORD64, WORD_BYTES)
+int32_at, put_int32 = _scalar(types.int32, INT32, FLOAT_BYTES)
+int_at, _ = _scalar(types.int64, INT64, WORD_BYTES)
 
 
 @operation(types.int64, types.int64)
 def byte_at(builder, address):
     """One byte, as a signed number."""
-    return builder.sext(load_value(builder, address, BYTE, 1), WORD64)
+    return builder.sext(load_value(builder, address, BYTE, 1), INT64)
 
 
 # ---------------------------------------------------------------------------------------------------------- arithmetic
@@ -263,7 +263,7 @@ def choose(builder, mask, a, b):
 @operation(MASK, types.int64)
 def first_lanes(builder, count):
     """Set in the first `count` lanes."""
-    limit = broadcast(builder, builder.trunc(count, WORD32), I32.llvm)
+    limit = broadcast(builder, builder.trunc(count, INT32), I32.llvm)
     return builder.icmp_signed("<", ir.Constant(I32.llvm, list(range(LANES))), limit)
 
 
@@ -341,13 +341,13 @@ def from_halves(builder, low, high):
 @operation(types.int64, types.int64, types.int64)
 def atomic_add(builder, address, value):
     """Add to the integer at an address, and return what it was."""
-    return builder.atomic_rmw("add", pointer_to(builder, address, WORD64), value, "seq_cst")
+    return builder.atomic_rmw("add", pointer_to(builder, address, INT64), value, "seq_cst")
 
 
 @operation(types.int64, types.int64)
 def atomic_load(builder, address):
     """The integer at an address; what another thread wrote before it is seen after this."""
-    return builder.load_atomic(pointer_to(builder, address, WORD64), "acquire", WORD_BYTES)
+    return builder.load_atomic(pointer_to(builder, address, INT64), "acquire", WORD_BYTES)
 
 
 @operation(types.void)
@@ -360,4 +360,4 @@ def relax(builder):
 @operation(types.void)
 def yield_core(builder):
     """Let another thread have this core."""
-    call_intrinsic(builder, "llama2_twins_yield", WORD32)
+    call_intrinsic(builder, "llama2_twins_yield", INT32)
