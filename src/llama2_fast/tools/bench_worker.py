@@ -124,8 +124,8 @@ def _compiled_reader(data: NDArray[np.float32], threads: int) -> Callable[[], No
     out = np.zeros((workers.threads + 1) * LINE, np.uint8)
     place = out.ctypes.data + -out.ctypes.data % LINE
 
-    def part(me: int, _keep: Any = (data, out)) -> None:
-        run(address + me * share, share, place + me * LINE)
+    def part(thread: int, _keep: Any = (data, out)) -> None:
+        run(address + thread * share, share, place + thread * LINE)
 
     return partial(workers.run, part, lambda: None)
 

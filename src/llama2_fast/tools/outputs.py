@@ -19,8 +19,12 @@ class OutputError(Llama2Error):
 def check_outputs(args: argparse.Namespace) -> None:
     """Raise what writing the files would raise, before the work that is to be written down."""
     for path in (None if args.json == "-" else args.json, args.plot):
-        if path is not None and (is_special(path) or not os.access(Path(os.path.realpath(path)).parent, os.W_OK)):
-            raise OutputError(f"{path}: must be a regular file in a folder that can be written (this is none)")
+        if path is None:
+            continue
+        if is_special(path):
+            raise OutputError(f"{path}: is not a regular file")
+        if not os.access(Path(os.path.realpath(path)).parent, os.W_OK):
+            raise OutputError(f"{path}: must be in a folder that can be written")
     if args.plot is not None:
         _check_picture(args.plot)
 

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from ..errors import Llama2Error
+from ..generation.params import GenerationParams
 from ..model import BUNDLED, find_model
 from ..quantize import KINDS
 from ..support.files import FilePath
@@ -15,7 +16,7 @@ from .output import say
 
 TEMPERATURE = 1.0  # as in llama2.c
 TINY_TEMPERATURE = 0.5  # of the bundled model, which has a million parameters: at 1.0 it takes too many wrong turns
-STEPS = 256  # of a text, as in llama2.c; a chat goes on to the end of the context
+STEPS = GenerationParams.steps  # of a text, as in llama2.c; a chat goes on to the end of the context
 
 
 class UsageError(Llama2Error):
@@ -60,19 +61,20 @@ FLAGS = {  # name -> what argparse takes
         help=f"0 is greedy (default {TEMPERATURE}, of the bundled model {TINY_TEMPERATURE})",
     ),
     "topp": _flag(
-        "-p", "--topp", "--top-p", type=float, default=0.9, metavar="X",
+        "-p", "--topp", "--top-p", type=float, default=GenerationParams.topp, metavar="X",
         help="keep the likeliest tokens up to that sum; 0 or 1 is off (default 0.9)",
     ),
     "topk": _flag(
-        "-k", "--top-k", "--topk", dest="topk", type=int, default=0, metavar="N",
+        "-k", "--top-k", "--topk", dest="topk", type=int, default=GenerationParams.topk, metavar="N",
         help="keep that many of the likeliest tokens; 0 is off (default)",
     ),
     "minp": _flag(
-        "--min-p", "--minp", dest="minp", type=float, default=0.0, metavar="X",
+        "--min-p", "--minp", dest="minp", type=float, default=GenerationParams.minp, metavar="X",
         help="keep tokens of at least that part of the largest probability; 0 is off (default)",
     ),
     "repetition_penalty": _flag(
-        "--repetition-penalty", "--repeat-penalty", dest="repetition_penalty", type=float, default=1.0, metavar="X",
+        "--repetition-penalty", "--repeat-penalty", dest="repetition_penalty", type=float,
+        default=GenerationParams.repetition_penalty, metavar="X",
         help="above 1: tokens of the text so far get less likely; 1 is off (default)",
     ),
     "seed": _flag("-s", "--seed", type=int, metavar="N", help="default: another one each time"),

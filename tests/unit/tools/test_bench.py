@@ -444,9 +444,12 @@ def test_a_peer_needs_a_tokenizer(refuse: Refuse, model: Path, tmp_path: Path) -
 
 def test_files_must_have_a_place(refuse: Refuse, model: Path, tmp_path: Path) -> None:
     """It is known before anything is measured."""
-    for path in (tmp_path / "missing" / "x.png", tmp_path):
+    places = {
+        tmp_path / "missing" / "x.png": "must be in a folder that can be written",
+        tmp_path: "is not a regular file",
+    }
+    for path, says in places.items():
         for option in ("--json", "--plot"):
-            says = "must be a regular file in a folder that can be written (this is none)"
             assert refuse(model, option, path) == f"{path}: {says}"
     assert list(tmp_path.iterdir()) == []
 
