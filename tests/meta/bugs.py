@@ -1312,12 +1312,13 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("only the prompt is penalized",
      SAMPLES + "test_what_is_repeated_is_penalized_in_prompt_and_text[llama2_fast]",
      {"self.sampler.sample(logits, self.tokens)": "self.sampler.sample(logits, self.tokens[: self.prompt_length])"}),
-    ("an interrupted draw moves the random stream", INTERRUPTS.format("numpy"),
+    ("an interrupted draw moves the random stream", INTERRUPTS.format("numpy-sampling"),
      {"vars(self.sampler).update(random_state)": "pass"}),
     ("what was made before a sample ended is lost", ANY_END.format("numpy-the last first"),
      {"        self.finished = True\n\n\nMOVED_ON":
       "        self.finished = True\n        self.pieces.clear()\n\n\nMOVED_ON"}),
-    ("an error is told to nobody", ERRORS.format("numpy"), {"        if self.error is not None:": "        if False:"}),
+    ("an error is told to nobody", ERRORS.format("numpy-prompt"),
+     {"        if self.error is not None:": "        if False:"}),
 ) + of(
     "llama2_ref/generation/scheduler.py",
     ("all samples share the prompt's cache", SAMPLES + "test_samples_are_what_their_seeds_give_alone[reference-None]",
@@ -1329,8 +1330,9 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("logits go to the texts in reverse order", MACHINE.format("numpy"),
      {"zip(chunks, found, strict=True)": "zip(chunks, reversed(found), strict=True)"}),
     ("all end with the first", ANY_END.format("numpy-in turns"),
-     {"        self._sequences = [sequence for sequence in self._sequences if sequence.requests]\n":
-      "        if not all(sequence.requests for sequence in self._sequences):\n            self._sequences = []\n"}),
+     {"            sequence.requests = [request for request in sequence.requests if request.active]\n":
+      "            for request in sequence.requests:\n                request.finished = True\n"
+      "            sequence.requests = []\n"}),
     ("a cancelled text goes on", MACHINE.format("numpy"),
      {"request.cancelled = not request.finished": "pass"}),
     ("cancelling one cancels those that share its prompt", MACHINE.format("numpy"),
@@ -1349,12 +1351,12 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {"room -= 0 if generating else len(tokens)": "room -= len(tokens)"}),
     ("logits in the middle of a prompt make a token", MACHINE.format("numpy"),
      {"self.logits is not None and self.cache.length == len(self.requests[0].tokens)": "self.logits is not None"}),
-    ("an error spoils the whole batch", ERRORS.format("numpy"),
+    ("an error spoils the whole batch", ERRORS.format("numpy-prompt"),
      {"                self._read_one_by_one(chunks)\n":
       "                for sequence, _, _ in chunks:\n                    sequence.fail(error)\n"}),
-    ("a pass that went wrong is repeated behind itself", ERRORS.format("numpy"),
+    ("a pass that went wrong is repeated behind itself", ERRORS.format("numpy-prompt"),
      {"            sequence.cache.length = sequence.held\n": ""}),
-    ("an interrupted prompt is read anew from its end", INTERRUPTS.format("simd"),
+    ("an interrupted prompt is read anew from its end", INTERRUPTS.format("reference-in its midst"),
      {"self.held = self.cache.length = min(self.cache.length, len(tokens) - 1)":
       "self.held = self.cache.length = len(tokens) - 1"}),
     ("a cache that another text has taken is written on", SHARED_CACHE,
