@@ -139,10 +139,10 @@ def _group_size(q: Array, scale: Array) -> int:
     return int(q.shape[-1] // scale.shape[-1])
 
 
-def quantize_weights(weights: Weights, kind: str) -> Weights:
+def quantize_weights(weights: Weights, quantization: str) -> Weights:
     """The same weights with int8, int4 or float32 matrices. As llama2_ref.quantize_weights, bit for bit."""
-    check_quantizable(weights, kind)
-    return map_matrices(weights, lambda matrix: quantize_matrix(matrix, kind))
+    check_quantizable(weights, quantization)
+    return map_matrices(weights, lambda matrix: quantize_matrix(matrix, quantization))
 
 
 def float_parts(matrix: Any) -> Iterator[Array]:
@@ -156,17 +156,17 @@ def float_parts(matrix: Any) -> Iterator[Array]:
         yield np.asarray(numbers, np.float32)
 
 
-def quantize_matrix(matrix: Any, kind: str) -> Any:
+def quantize_matrix(matrix: Any, quantization: str) -> Any:
     """One matrix, (m, n), as integers or float32: some rows at a time, since what is between takes more memory."""
-    if kind == "float32":
+    if quantization == "float32":
         return matrix if getattr(matrix, "dtype", None) == np.float32 else np.concatenate(list(float_parts(matrix)))
     rows, cols = np.shape(matrix)
-    group_size = matrix_group_size(cols, kind)
+    group_size = matrix_group_size(cols, quantization)
     q, scale = np.empty((rows, cols), np.int8), np.empty((rows, cols // group_size), np.float32)
-    quantize = quantize_int4 if kind == "int4" else quantize_int8
+    quantize = quantize_int4 if quantization == "int4" else quantize_int8
     start = 0
     for floats in float_parts(matrix):
         part = slice(start, start + len(floats))
         q[part], scale[part] = quantize(floats, group_size)
         start = part.stop
-    return (Int4Matrix if kind == "int4" else Int8Matrix)(q, scale)
+    return (Int4Matrix if quantization == "int4" else Int8Matrix)(q, scale)

@@ -23,7 +23,7 @@ SMALLEST_MAXIMUM = Q_MAX * 2.0**-126  # below it the scale would be subnormal, a
 INT4_MIN, INT4_MAX = -8, 7
 MATRICES = tuple(tensor.name for tensor in TENSORS if not tensor.is_vector)
 LAYERED = tuple(tensor.name for tensor in TENSORS if tensor.per_layer and not tensor.is_vector)
-KINDS = ("float32", "int8", "int4")  # what weights can be made of when a model is read
+QUANTIZATIONS = ("float32", "int8", "int4")  # what weights can be made of when a model is read
 LARGEST_GROUP = {"int8": 64, "int4": 32}  # int8 as llama2.c; int4 groups are smaller, since 16 steps are few
 
 
@@ -159,14 +159,16 @@ def _group_size(q: Sequence[int], scale: Sequence[Any]) -> int:
     return len(q) // len(scale)
 
 
-def quantize_weights(weights: Weights, kind: str) -> Weights:
+def quantize_weights(weights: Weights, quantization: str) -> Weights:
     """The same weights with int8 or int4 matrices, in groups of the largest size up to 64 or 32 that divides each row.
 
-    `kind` is "int8" or "int4"; or "float32", which gives all numbers as such, whatever the matrices hold. Raises
-    ConfigError for another one, or if integers are to be made of integers, and NumericsError if a number is not finite.
+    `quantization` is "int8" or "int4"; or "float32", which gives all numbers as such, whatever the matrices hold.
+
+    Raises ConfigError for another one, or if integers are to be made of integers, and NumericsError if a number is not
+    finite.
     """
-    check_quantizable(weights, kind)
-    convert = _expand_matrix if kind == "float32" else lambda matrix: _quantize_matrix(matrix, kind)
+    check_quantizable(weights, quantization)
+    convert = _expand_matrix if quantization == "float32" else lambda matrix: _quantize_matrix(matrix, quantization)
     return map_matrices(weights, convert)
 
 
@@ -181,27 +183,29 @@ def _expand_matrix(matrix: Any) -> Matrix:
     return Matrix(array("f", chain.from_iterable(rows)), len(rows), len(rows[0]))
 
 
-def _quantize_matrix(matrix: Sequence[Sequence[Any]], kind: str) -> Int8Matrix:
-    group_size = matrix_group_size(len(matrix[0]), kind)
-    rows = [(quantize_int4 if kind == "int4" else quantize_int8)(row, group_size) for row in matrix]
-    return (Int4Matrix if kind == "int4" else Int8Matrix)([q for q, _ in rows], [scale for _, scale in rows])
+def _quantize_matrix(matrix: Sequence[Sequence[Any]], quantization: str) -> Int8Matrix:
+    group_size = matrix_group_size(len(matrix[0]), quantization)
+    rows = [(quantize_int4 if quantization == "int4" else quantize_int8)(row, group_size) for row in matrix]
+    return (Int4Matrix if quantization == "int4" else Int8Matrix)([q for q, _ in rows], [scale for _, scale in rows])
 
 
-def matrix_group_size(cols: int, kind: str) -> int:
+def matrix_group_size(cols: int, quantization: str) -> int:
     """The largest size of a group that divides a row."""
-    return next(size for size in range(LARGEST_GROUP[kind], 0, -1) if cols % size == 0)
+    return next(size for size in range(LARGEST_GROUP[quantization], 0, -1) if cols % size == 0)
 
 
-def check_quantizable(weights: Weights, kind: str) -> None:
-    """Raise ConfigError unless weights can become `kind`."""
-    if kind not in KINDS:
-        raise ConfigError(f"weights can become {', '.join(KINDS[:-1])} or {KINDS[-1]} (got {kind!r})")
-    if kind == "float32":
+def check_quantizable(weights: Weights, quantization: str) -> None:
+    """Raise ConfigError unless weights can become `quantization`."""
+    if quantization not in QUANTIZATIONS:
+        raise ConfigError(
+            f"weights can become {', '.join(QUANTIZATIONS[:-1])} or {QUANTIZATIONS[-1]} (got {quantization!r})"
+        )
+    if quantization == "float32":
         return
     for name in MATRICES:
         field = getattr(weights, name)
         if any(matrix_of(matrix).group_size for matrix in (field if name in LAYERED else [field])):
-            raise ConfigError(f"weights must be float numbers to become {kind} ({name} holds integers already)")
+            raise ConfigError(f"weights must be float numbers to become {quantization} ({name} holds integers already)")
 
 
 def map_matrices(weights: Weights, convert: Callable[[Any], Any]) -> Weights:

@@ -83,7 +83,7 @@ class Tokenizer:
         """
         try:
             if Path(path).exists() and not Path(path).is_file():  # a pipe, say, which would block whoever opens it
-                raise TokenizerError("a tokenizer must be a regular file (this is none)")
+                raise TokenizerError("is not a regular file")
             with open(path, "rb") as file:
                 return cls(*_parse(_mapped(file), vocab_size))
         except TokenizerError as error:

@@ -12,10 +12,10 @@ from typing import Any
 
 import llama2_ref
 from fuzz.readers import FOLDER_FILES, checkpoint_of, folder_of, parts_of, tokenizer_of
-from llama2_ref.formats.gguf_container import KINDS, parse
+from llama2_ref.formats.gguf_container import GGML_TYPES, parse
 from llama2_ref.formats.llama2c_header import HEADER_BYTES, MAGIC, Header
 from llama2_ref.formats.safetensors import ITEM_BYTES
-from support.gguf_bytes import KIND_NUMBERS, SCALES, TYPES, Of, Raw, config_entries, gguf_of, model_tensors
+from support.gguf_bytes import SCALES, TYPE_NUMBERS, TYPES, Of, Raw, config_entries, gguf_of, model_tensors
 
 Flat = Callable[[bytes, int], bytes]  # (data, longest) -> data: the fuzzer's own changes
 Fields = list[int]  # seven sizes; for versions 1 and 2 also whether the classifier is shared, and the group size
@@ -210,7 +210,7 @@ def _change_gguf(data: bytes, longest: int, rng: random.Random) -> bytes:
         return _numbers(data, longest, rng)
     letters = {number: letter for letter, number in TYPES.items()}
     entries: list[Entry] = [(key, Of(letters[found.types[key][1]], value)) for key, value in found.metadata.items()]
-    tensors = [Raw(name, each.kind, each.shape, bytes(each.data)) for name, each in found.tensors.items()]
+    tensors = [Raw(name, each.ggml_type, each.shape, bytes(each.data)) for name, each in found.tensors.items()]
     for _ in range(rng.randint(1, 2)):
         _change_entry(entries, rng) if rng.random() < 0.5 or not tensors else _change_tensor(tensors, rng)
     alignment = found.metadata.get("general.alignment", 32)
@@ -274,8 +274,8 @@ def _change_tensor(tensors: list[Raw], rng: random.Random) -> None:
     elif choice == 4:
         tensors[i] = replace(tensor, offset=rng.choice([0, 32, 64, 4, *LARGE]))
     elif choice == 5:
-        kind = rng.choice([*KIND_NUMBERS])
-        _, block, size = KINDS[KIND_NUMBERS[kind]]
+        kind = rng.choice([*TYPE_NUMBERS])
+        _, block, size = GGML_TYPES[TYPE_NUMBERS[kind]]
         count = min(prod(tensor.shape) // block * size, 6000)  # a shape may be hostile already
         tensors[i] = replace(tensor, kind=kind, data=(tensor.data * (count // max(1, len(tensor.data)) + 1))[:count])
     else:

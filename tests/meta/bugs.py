@@ -159,7 +159,7 @@ ARITHMETIC = [
         ("the last block of rows is left out", QUANTIZE + "test_blocks_of_rows_are_put_together",
          {"range(0, len(w_q), rows)": "range(0, len(w_q) - rows + 1, rows)"}),
         ("weights are quantized in one group a row", QUANTIZE + "test_weights_are_quantized_alike[int4]",
-         {"matrix_group_size(cols, kind)\n    q, scale": "cols\n    q, scale"}),
+         {"matrix_group_size(cols, quantization)\n    q, scale": "cols\n    q, scale"}),
     ),
     *of(
         "llama2_fast/sampler.py",
@@ -1044,7 +1044,7 @@ GGUF_FILES = of(
     ("a count is believed", GGUF_BYTES + "test_a_header_that_lies",
      {"left = min(len(self.file), METADATA_MOST) - self.place": "left = least * count"}),
     ("dimensions are not turned round", GGUF_BYTES + "test_tensors_are_views_with_rows_first[32]",
-     {"kind, lengths[::-1], offset": "kind, lengths, offset"}),
+     {"ggml_type, lengths[::-1], offset": "ggml_type, lengths, offset"}),
     ("tensors may overlap by a byte", GGUF_BYTES + "test_tensors_that_lie",
      {"if listed[one][2] + listed[one][3] > listed[next_one][2]:":
       "if listed[one][2] + listed[one][3] > listed[next_one][2] + 1:"}),
@@ -1057,8 +1057,8 @@ GGUF_FILES = of(
 ) + of(
     "llama2_ref/formats/gguf_read.py",
     ("norms of bfloat16 are taken for float16", GGUF + "test_mixed_kinds_and_floating_point_norms[llama2_ref]",
-     {"float32_bytes(tensor.kind, tensor.data)":
-      'float32_bytes(tensor.kind.replace("BF16", "F16"), tensor.data)'}),
+     {"float32_bytes(tensor.ggml_type, tensor.data)":
+      'float32_bytes(tensor.ggml_type.replace("BF16", "F16"), tensor.data)'}),
     ("1e-5 stays what a file can say of it", GGUF + "test_numbers_are_those_that_were_meant[1e-05-10000.0]",
      {"return _shortest(value)": "return float(value)"}),
     ("another context has the same divisors", GGUF + "test_divisors_of_llama_3_are_recognized[8.0-4096]",

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import llama2_ref
-from llama2_ref.formats.gguf_container import KINDS, NUMBERS
+from llama2_ref.formats.gguf_container import GGML_TYPES, NUMBERS
 from llama2_ref.formats.model_file import ModelFile
 
 TYPES = {letter: number for number, letter in NUMBERS.items()} | {"?": 7, "s": 8}  # as struct has them, and strings
-KIND_NUMBERS = {name: number for number, (name, _, _) in KINDS.items()}
+TYPE_NUMBERS = {name: number for number, (name, _, _) in GGML_TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def gguf_of(
     infos = []
     for tensor in listed:
         offset = len(data) if tensor.offset is None else tensor.offset
-        kind = KIND_NUMBERS[tensor.kind] if isinstance(tensor.kind, str) else tensor.kind
+        kind = TYPE_NUMBERS[tensor.kind] if isinstance(tensor.kind, str) else tensor.kind
         shape = struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape[::-1])
         infos.append(string(tensor.name) + shape + struct.pack("<IQ", kind, offset))
         data = _padded(data + tensor.data, alignment) if tensor.offset is None else data
@@ -119,7 +119,7 @@ def model_tensors(config: llama2_ref.Config, kind: str = "F32", seed: int = 0, s
 def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...], kind: str) -> Raw:
     if len(shape) == 1:
         return Raw(f"{name}.weight", "F32", shape, (1 + rng.standard_normal(shape) / 8).astype(np.float32).tobytes())
-    kind = "F32" if shape[1] % KINDS[KIND_NUMBERS[kind]][1] else kind
+    kind = "F32" if shape[1] % GGML_TYPES[TYPE_NUMBERS[kind]][1] else kind
     return Raw(f"{name}.weight", kind, shape, random_blocks(rng, kind, *shape))
 
 
@@ -132,7 +132,7 @@ def random_blocks(rng: np.random.Generator, kind: str, rows: int, cols: int) -> 
         return bytes(numbers.astype(np.float16).tobytes())
     if kind == "BF16":
         return bytes((numbers.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).tobytes())
-    _, block, size = KINDS[KIND_NUMBERS[kind]]
+    _, block, size = GGML_TYPES[TYPE_NUMBERS[kind]]
     blocks = rng.integers(0, 256, (rows, cols // block, size), np.uint8)
     for place in SCALES[kind]:
         scale = rng.uniform(0.25, 1, blocks.shape[:2]).astype(np.float16) * np.float16(LARGEST[kind])

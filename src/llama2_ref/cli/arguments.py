@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from ..errors import Llama2Error
 from ..generation.params import GenerationParams
 from ..model import BUNDLED, find_model
-from ..quantize import KINDS
+from ..quantize import QUANTIZATIONS
 from ..support.files import FilePath
 from ..support.hub import NAMES
 from .input import decode_text
@@ -96,7 +96,7 @@ FLAGS = {  # name -> what argparse takes
     ),
     "mode": _flag("-m", "--mode", choices=("generate", "chat"), help="as in llama2.c: instead of the verb"),
     "system": _flag("-y", "--system", metavar="TEXT", help="chat: the system message"),
-    "quantize": _flag("--quantize", choices=KINDS, help="make such numbers of the weights when reading"),
+    "quantize": _flag("--quantize", choices=QUANTIZATIONS, help="make such numbers of the weights when reading"),
     "threads": _flag("--threads", type=int, metavar="N", help="default: one on each core"),
     "backend": _flag(
         "--backend", choices=("auto", "numpy", "simd"),

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import NumericsError
 from ..support.extras import import_extra
 from .dtypes import BLOCK
-from .gguf_container import KINDS
+from .gguf_container import GGML_TYPES
 
 Group = tuple[float, float, Sequence[float]]
 
@@ -284,7 +284,7 @@ GROUPS: dict[str, Callable[[bytes], Iterator[Group]]] = {
     "TQ2_0": _ternary_4, "MXFP4": _mxfp4, "NVFP4": _nvfp4, "IQ2_XXS": _iq2_xxs, "IQ2_XS": _iq2_xs, "IQ2_S": _iq2_s,
     "IQ3_XXS": _iq3_xxs, "IQ3_S": _iq3_s, "IQ1_S": _iq1_s, "IQ1_M": _iq1_m, "IQ4_NL": _iq4_nl, "IQ4_XS": _iq4_xs,
 }  # fmt: skip
-BLOCK_BYTES = {name: size for name, _, size in KINDS.values() if name in GROUPS}
+BLOCK_BYTES = {name: size for name, _, size in GGML_TYPES.values() if name in GROUPS}
 
 
 # -------------------------------------------------------------------------------------------------------------- writing

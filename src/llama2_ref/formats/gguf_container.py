@@ -2,7 +2,7 @@
 
     "GGUF", version 2 or 3 (uint32), number of tensors, number of entries (uint64 each)
     entries:    key, type of the value (uint32), value
-    tensors:    name, number of dimensions (uint32), dimensions (uint64 each), kind (uint32), offset (uint64)
+    tensors:    name, number of dimensions (uint32), dimensions (uint64 each), type (uint32), offset (uint64)
     data:       from the next multiple of the alignment on, to which offsets are relative
 
 All numbers are little-endian; a string is its length (uint64) and its UTF-8 bytes; an array is the type of its values
@@ -30,8 +30,8 @@ NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: 
 UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
 ALIGNMENT = 32  # of tensors, where a file does not say another one
 
-# GGML's kinds of numbers: name, numbers in a block, bytes of a block.
-KINDS = {
+# GGML's types of numbers: name, numbers in a block, bytes of a block.
+GGML_TYPES = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
     7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 40), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
     12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292),
@@ -46,7 +46,7 @@ KINDS = {
 class Tensor(NamedTuple):
     """One tensor of a file: a view of it."""
 
-    kind: str
+    ggml_type: str
     shape: tuple[int, ...]  # rows first, as everywhere else
     data: memoryview
 
@@ -147,43 +147,43 @@ def _metadata(walk: _Walk, count: int) -> tuple[dict[str, Any], dict[str, tuple[
         what = f"metadata {shown(key)}"
         if key in metadata:
             raise CheckpointError(f"{what} must be there once (it comes twice)")
-        kind = walk.number("I", what)
-        item = walk.number("I", what) if kind == ARRAY else kind
-        types[key] = kind, item
-        metadata[key] = _array(walk, item, what) if kind == ARRAY else _value(walk, kind, what)
+        value_type = walk.number("I", what)
+        item = walk.number("I", what) if value_type == ARRAY else value_type
+        types[key] = value_type, item
+        metadata[key] = _array(walk, item, what) if value_type == ARRAY else _value(walk, value_type, what)
     return metadata, types
 
 
-def _value(walk: _Walk, kind: int, what: str) -> Any:
-    """The next value of a kind."""
-    return walk.string(what) if kind == STRING else _numbers(walk, kind, 1, what)[0]
+def _value(walk: _Walk, value_type: int, what: str) -> Any:
+    """The next value of a type."""
+    return walk.string(what) if value_type == STRING else _numbers(walk, value_type, 1, what)[0]
 
 
-def _array(walk: _Walk, kind: int, what: str) -> list[Any]:
-    """The next values of a kind: as many as are told."""
+def _array(walk: _Walk, value_type: int, what: str) -> list[Any]:
+    """The next values of a type: as many as are told."""
     count = walk.number("Q", what)
-    if kind == ARRAY:
+    if value_type == ARRAY:
         raise CheckpointError(f"{what} must not be an array of arrays (llama.cpp takes none, either)")
-    if kind == STRING:
+    if value_type == STRING:
         walk.check_count(count, 8, f"strings in {what}")
         return [walk.string(what) for _ in range(count)]
-    return _numbers(walk, kind, count, what)
+    return _numbers(walk, value_type, count, what)
 
 
-def _numbers(walk: _Walk, kind: int, count: int, what: str) -> list[Any]:
-    """The next numbers or bools of a kind."""
-    letter = "B" if kind == BOOL else NUMBERS.get(kind)
+def _numbers(walk: _Walk, value_type: int, count: int, what: str) -> list[Any]:
+    """The next numbers or bools of a type."""
+    letter = "B" if value_type == BOOL else NUMBERS.get(value_type)
     if letter is None:
-        raise CheckpointError(f"{what} must be of a type from 0 to 12 (got {kind})")
+        raise CheckpointError(f"{what} must be of a type from 0 to 12 (got {value_type})")
     data = walk.take(count * struct.calcsize("<" + letter), what)
     found = list(struct.unpack(f"<{count}{letter}", data))
-    if kind == BOOL and any(number > 1 for number in found):
+    if value_type == BOOL and any(number > 1 for number in found):
         raise CheckpointError(f"{what} must be 0 or 1, since it is a bool (got {max(found)})")
-    return [number == 1 for number in found] if kind == BOOL else found
+    return [number == 1 for number in found] if value_type == BOOL else found
 
 
 def _tensor_list(walk: _Walk, count: int) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
-    """Name -> kind, shape, offset, bytes."""
+    """Name -> type, shape, offset, bytes."""
     listed: dict[str, tuple[str, tuple[int, ...], int, int]] = {}
     for i in range(count):
         name = walk.string(f"the name of tensor {i}")
@@ -196,18 +196,20 @@ def _tensor_list(walk: _Walk, count: int) -> dict[str, tuple[str, tuple[int, ...
         lengths = struct.unpack(f"<{dimensions}Q", walk.take(8 * dimensions, what))
         if not all(lengths):
             raise CheckpointError(f"{what} must have no dimension of 0 (got {list(lengths)})")
-        kind, block, block_bytes = _kind(walk.number("I", what), what)
+        ggml_type, block, block_bytes = _ggml_type(walk.number("I", what), what)
         if lengths[0] % block:
-            raise CheckpointError(f"rows of {what} must be blocks of {block}, since it is {kind} (got {lengths[0]})")
+            raise CheckpointError(
+                f"rows of {what} must be blocks of {block}, since it is {ggml_type} (got {lengths[0]})"
+            )
         offset = walk.number("Q", what)
-        listed[name] = kind, lengths[::-1], offset, prod(lengths) // block * block_bytes
+        listed[name] = ggml_type, lengths[::-1], offset, prod(lengths) // block * block_bytes
     return listed
 
 
-def _kind(number: int, what: str) -> tuple[str, int, int]:
-    if number not in KINDS:
-        raise CheckpointError(f"{what} must be of a kind that is known (got number {number})")
-    return KINDS[number]
+def _ggml_type(number: int, what: str) -> tuple[str, int, int]:
+    if number not in GGML_TYPES:
+        raise CheckpointError(f"{what} must be of a type that is known (got number {number})")
+    return GGML_TYPES[number]
 
 
 def _alignment(metadata: dict[str, Any]) -> int:
@@ -232,7 +234,8 @@ def _tensors(
         if listed[one][2] + listed[one][3] > listed[next_one][2]:
             raise CheckpointError(f"tensors must not overlap ({shown(one)} and {shown(next_one)} do)")
     return {
-        name: Tensor(kind, shape, data[offset : offset + size]) for name, (kind, shape, offset, size) in listed.items()
+        name: Tensor(ggml_type, shape, data[offset : offset + size])
+        for name, (ggml_type, shape, offset, size) in listed.items()
     }
 
 
@@ -242,7 +245,7 @@ def _tensors(
 class Entry(NamedTuple):
     """Metadata to be written: the type of the value, or of what is in its array, and the value."""
 
-    kind: int
+    value_type: int
     value: Any
 
 
@@ -251,14 +254,16 @@ def start_of_file(entries: dict[str, Entry], tensors: list[tuple[str, tuple[int,
 
     The data of each follows, padded to `padded(bytes)`.
     """
-    numbers = {name: number for number, (name, _, _) in KINDS.items()}
+    numbers = {name: number for number, (name, _, _) in GGML_TYPES.items()}
     out = bytearray(MAGIC + struct.pack("<IQQ", max(VERSIONS), len(tensors), len(entries)))
-    for key, (kind, value) in entries.items():
+    for key, (value_type, value) in entries.items():
         out += _packed(STRING, key)
         if isinstance(value, list):
-            out += struct.pack("<IIQ", ARRAY, kind, len(value)) + b"".join(_packed(kind, item) for item in value)
+            out += struct.pack("<IIQ", ARRAY, value_type, len(value)) + b"".join(
+                _packed(value_type, item) for item in value
+            )
         else:
-            out += struct.pack("<I", kind) + _packed(kind, value)
+            out += struct.pack("<I", value_type) + _packed(value_type, value)
     offset = 0
     for name, shape, ggml_type, size in tensors:
         out += _packed(STRING, name) + struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
@@ -272,11 +277,11 @@ def padded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _packed(kind: int, value: Any) -> bytes:
-    if kind == STRING:
+def _packed(value_type: int, value: Any) -> bytes:
+    if value_type == STRING:
         data: bytes = value.encode()
         return struct.pack("<Q", len(data)) + data
-    return struct.pack("<?" if kind == BOOL else "<" + NUMBERS[kind], value)
+    return struct.pack("<?" if value_type == BOOL else "<" + NUMBERS[value_type], value)
 
 
 # ------------------------------------------------------------------------------------------------------------- messages

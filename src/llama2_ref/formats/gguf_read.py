@@ -54,7 +54,7 @@ def read(source: Source, arrays: Arrays) -> ModelFile:
         config,
         weights,
         "gguf",
-        f"GGUF version {container.version}, {', '.join(sorted(_kinds(container)))}",
+        f"GGUF version {container.version}, {', '.join(sorted(_ggml_types(container)))}",
         tokenizer=partial(from_gguf, container.metadata, config.vocab_size),
         chat_template=template if isinstance(template, str) else None,
         notes=_notes(container),
@@ -70,13 +70,13 @@ def _special_ids(metadata: dict[str, Any]) -> dict[str, Any]:
     return usual | {name: metadata[PREFIX + name] for name in names if type(metadata.get(PREFIX + name)) is int}
 
 
-def _kinds(container: Container) -> set[str]:
-    """Kinds of the matrices."""
-    return {tensor.kind for tensor in container.tensors.values() if len(tensor.shape) == 2}
+def _ggml_types(container: Container) -> set[str]:
+    """Types of the matrices."""
+    return {tensor.ggml_type for tensor in container.tensors.values() if len(tensor.shape) == 2}
 
 
 def _notes(container: Container) -> tuple[str, ...]:
-    foreign = sorted(_kinds(container) - {*DTYPES})
+    foreign = sorted(_ggml_types(container) - {*DTYPES})
     return (f"{', '.join(foreign)} weights have become int8, in groups of 32",) if foreign else ()
 
 
@@ -154,12 +154,12 @@ def _packed(value: float) -> bytes:
 
 def _scaling(get: _Metadata) -> RopeScaling | None:
     """The scaling of RoPE that the metadata tells."""
-    kind = get.get("rope.scaling.type", "linear" if "llama.rope.scaling.factor" in get.metadata else "none")
-    if kind == "none":
+    rope_type = get.get("rope.scaling.type", "linear" if "llama.rope.scaling.factor" in get.metadata else "none")
+    if rope_type == "none":
         old = get.number("rope.scale_linear", 1.0)
         return RopeScaling("linear", old) if old != 1 else None
-    if kind != "linear":
-        raise CheckpointError(f"llama.rope.scaling.type must be 'none' or 'linear' (got {shown(kind)})")
+    if rope_type != "linear":
+        raise CheckpointError(f"llama.rope.scaling.type must be 'none' or 'linear' (got {shown(rope_type)})")
     factor = get.number("rope.scaling.factor", 1.0)
     return RopeScaling("linear", factor) if factor not in (0, 1) else None
 
@@ -172,9 +172,9 @@ def _scaling_of_divisors(container: Container, config: Config) -> RopeScaling | 
     name, pairs = DIVISORS, config.head_size // 2
     if name not in container.tensors:
         return None
-    kind, shape, data = container.tensors[name]
-    if kind != "F32" or shape != (pairs,):
-        raise CheckpointError(f"{name} must be ({pairs},) F32 (got {shape} {kind})")
+    ggml_type, shape, data = container.tensors[name]
+    if ggml_type != "F32" or shape != (pairs,):
+        raise CheckpointError(f"{name} must be ({pairs},) F32 (got {shape} {ggml_type})")
     divisors = struct.unpack(f"<{pairs}f", data)
     if all(divisor == 1 for divisor in divisors):
         return None
@@ -244,9 +244,9 @@ def _check_names(container: Container, config: Config, specs: list[TensorSpec]) 
 def _vectors(tensors: list[Tensor], matrix: Callable[[str, Tensor], Any]) -> Any:
     """Vectors, such as norms, as the rows of one float32 matrix."""
     for tensor in tensors:
-        if tensor.kind not in FLOATS:
-            raise CheckpointError(f"norms must be F32, F16 or BF16 (got {tensor.kind})")
-    rows = b"".join(float32_bytes(tensor.kind, tensor.data) for tensor in tensors)
+        if tensor.ggml_type not in FLOATS:
+            raise CheckpointError(f"norms must be F32, F16 or BF16 (got {tensor.ggml_type})")
+    rows = b"".join(float32_bytes(tensor.ggml_type, tensor.data) for tensor in tensors)
     shape = len(tensors), tensors[0].shape[0]
     return matrix("norms", Tensor("F32", shape, memoryview(rows)))
 
@@ -254,13 +254,15 @@ def _vectors(tensors: list[Tensor], matrix: Callable[[str, Tensor], Any]) -> Any
 def _matrix(name: str, tensor: Tensor, arrays: Arrays) -> Any:
     """A matrix of floats or integers. Types that models don't keep in memory become int8."""
     rows, cols = tensor.shape
-    if tensor.kind in DTYPES:
-        return arrays.matrix_from_bytes(tensor.kind, tensor.data, rows, cols)
-    if tensor.kind not in GROUPS:
-        raise CheckpointError(f"{name} must be of a type that models are made of (got {tensor.kind})")
+    if tensor.ggml_type in DTYPES:
+        return arrays.matrix_from_bytes(tensor.ggml_type, tensor.data, rows, cols)
+    if tensor.ggml_type not in GROUPS:
+        raise CheckpointError(f"{name} must be of a type that models are made of (got {tensor.ggml_type})")
     if cols % BLOCK:
-        raise CheckpointError(f"rows of {name} must be blocks of {BLOCK} to become int8 (got {cols}, {tensor.kind})")
+        raise CheckpointError(
+            f"rows of {name} must be blocks of {BLOCK} to become int8 (got {cols}, {tensor.ggml_type})"
+        )
     try:
-        return arrays.matrix_from_blocks(tensor.kind, tensor.data, rows, cols)
+        return arrays.matrix_from_blocks(tensor.ggml_type, tensor.data, rows, cols)
     except NumericsError:
         raise CheckpointError(f"{name} must hold finite numbers below {INT8_MOST:g} (it is damaged)") from None

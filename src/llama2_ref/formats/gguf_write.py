@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    kind: str
+    ggml_type: str
     matrix: Any  # rows
 
 
@@ -60,27 +60,29 @@ def _vocabulary(file: ModelFile, tokenizer: FilePath | None) -> Entries:
 
 
 def write_gguf(
-    path: FilePath, config: Config, weights: Weights, kind: str, vocabulary: Entries, arrays: Arrays,
+    path: FilePath, config: Config, weights: Weights, dtype: str, vocabulary: Entries, arrays: Arrays,
     progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Write a GGUF file of architecture "llama", beside `path` and then renamed.
 
-    Matrices become `kind`, "f32", "q8_0" or "q4_0": integers of such blocks keep every bit, all others are quantized
+    Matrices become `dtype`, "f32", "q8_0" or "q4_0": integers of such blocks keep every bit, all others are quantized
     from floats. Norms are float32. `vocabulary` are the entries of the tokenizer. `progress(done, total)` is called
     with bytes after each tensor.
 
-    Raises ConfigError for another kind, or if rows are not whole blocks; CheckpointError if the file can't be written
+    Raises ConfigError for another one, or if rows are not whole blocks; CheckpointError if the file can't be written
     or can't hold the config; NumericsError if a number is not finite, or too large for a block.
     """
-    if kind not in FILE_DTYPES:
-        raise ConfigError(f"numbers of a GGUF file can become {', '.join(FILE_DTYPES)} (got {kind!r})")
+    if dtype not in FILE_DTYPES:
+        raise ConfigError(f"numbers of a GGUF file can become {', '.join(FILE_DTYPES)} (got {dtype!r})")
     _check(config)
     GGUF.check_places(weights)
-    tensors = [*_parts(config, weights, FILE_DTYPES[kind])]
-    entries = _config_entries(config) | {"general.file_type": Entry(UINT32, FILE_TYPES[FILE_DTYPES[kind]])}
-    if kind != "f32":
+    tensors = [*_parts(config, weights, FILE_DTYPES[dtype])]
+    entries = _config_entries(config) | {"general.file_type": Entry(UINT32, FILE_TYPES[FILE_DTYPES[dtype]])}
+    if dtype != "f32":
         entries["general.quantization_version"] = Entry(UINT32, QUANTIZATION_VERSION)
-    start = start_of_file(entries | vocabulary, [(part.name, part.shape, part.kind, _bytes(part)) for part in tensors])
+    start = start_of_file(
+        entries | vocabulary, [(part.name, part.shape, part.ggml_type, _bytes(part)) for part in tensors]
+    )
     write_whole(path, _file(start, tensors, arrays, progress))
 
 
@@ -109,11 +111,11 @@ def _check(config: Config) -> None:
             raise CheckpointError(f"numbers in a GGUF file must be float32 (got {name} {number})")
 
 
-def _parts(config: Config, weights: Weights, kind: str) -> Iterator[Part]:
+def _parts(config: Config, weights: Weights, ggml_type: str) -> Iterator[Part]:
     """Every tensor, in the order of llama.cpp's own files."""
     for spec, name, matrix in parts(config, weights, GGUF, sorted(GGUF.specs(), key=_place)):
         shape = spec.shape(config)
-        yield Part(name, shape, "F32", [matrix]) if spec.is_vector else Part(name, shape, kind, matrix)
+        yield Part(name, shape, "F32", [matrix]) if spec.is_vector else Part(name, shape, ggml_type, matrix)
     if config.rope_scaling is not None and config.rope_scaling.kind == "llama3":
         yield Part(DIVISORS, (config.head_size // 2,), "F32", [_divisors(config)])
 
@@ -215,9 +217,9 @@ def _text(tokenizer: Tokenizer, token: int) -> str:
 
 def _bytes(part: Part) -> int:
     """Size of a tensor in the file. Raises ConfigError if its rows are not whole blocks."""
-    numbers, size = BLOCKS[part.kind]
+    numbers, size = BLOCKS[part.ggml_type]
     if part.shape[-1] % numbers:
-        rule = f"rows must be whole blocks of {numbers} numbers to become {part.kind}"
+        rule = f"rows must be whole blocks of {numbers} numbers to become {part.ggml_type}"
         raise ConfigError(f"{rule} (those of {part.name} have {part.shape[-1]}): they can be f32")
     return prod(part.shape) // numbers * size
 
@@ -225,7 +227,7 @@ def _bytes(part: Part) -> int:
 def _numbers(part: Part, arrays: Arrays) -> Iterator[bytes]:
     """The bytes of a tensor, some rows at a time."""
     try:
-        write = arrays.matrix_to_bytes if part.kind == "F32" else arrays.matrix_to_blocks
-        yield from write(part.matrix, part.kind)
+        write = arrays.matrix_to_bytes if part.ggml_type == "F32" else arrays.matrix_to_blocks
+        yield from write(part.matrix, part.ggml_type)
     except NumericsError as error:
         raise NumericsError(f"{part.name}: {error}") from None

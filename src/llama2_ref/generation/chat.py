@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import PromptError
-from ..formats.session import Session
 from .chat_template import compile_template, render_template
 from .params import GenerationParams
 from .request import Request, end_of_text
@@ -69,11 +68,12 @@ class Conversation:
         sampler: Any,
         params: GenerationParams,
         template: str | None = None,
-        session: Session | None = None,
+        session: Any = None,
     ) -> None:
         """`sampler` chooses the tokens of all turns; `params.steps` are positions of the whole conversation.
 
-        `template` is that of `encode_chat`, which see for what is raised if it can't be used.
+        `template` is that of `encode_chat`, which see for what is raised if it can't be used. `session`, a Session, may
+        bring the cache of an earlier conversation.
         """
         if template is not None:
             compile_template(template)

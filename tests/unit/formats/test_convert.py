@@ -77,7 +77,7 @@ def test_both_packages_write_the_same_gguf_file(model: Path, kind: str) -> None:
         assert (found.returncode, found.stdout) == (0, b""), found.stderr.decode()
         assert found.stderr.decode() == f"{output}: {output.stat().st_size:,} bytes\n"
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
-    assert read_container(outputs[0]).tensors["blk.0.attn_q.weight"].kind == kind.upper()
+    assert read_container(outputs[0]).tensors["blk.0.attn_q.weight"].ggml_type == kind.upper()
     assert folder_of(model) == {"model.bin", "tokenizer.bin", "ref.gguf", "fast.gguf"}
 
 

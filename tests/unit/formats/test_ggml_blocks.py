@@ -11,12 +11,12 @@ import llama2_fast
 import llama2_ref
 from llama2_ref import NumericsError
 from llama2_ref.formats import ggml_blocks
-from llama2_ref.formats.gguf_container import FLOAT32, INT32, KINDS, STRING, UINT32, Entry, padded, start_of_file
+from llama2_ref.formats.gguf_container import FLOAT32, GGML_TYPES, INT32, STRING, UINT32, Entry, padded, start_of_file
 from support.seam import ARRAYS
 
 gguf = pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
 
-SIZES = {name: (numbers, size) for name, numbers, size in KINDS.values()}
+SIZES = {name: (numbers, size) for name, numbers, size in GGML_TYPES.values()}
 READ = [name for name in ggml_blocks.GROUPS if hasattr(gguf.GGMLQuantizationType, name)]
 
 

@@ -88,7 +88,7 @@ def test_tensors_are_views_with_rows_first(alignment: int) -> None:
     data = memoryview(gguf_of(entries, [ONE, TWO, cube], alignment))
     found = parse(data).tensors
     assert list(found) == ["one", "two", "a \u20ac"]
-    assert [(t.kind, t.shape, bytes(t.data)) for t in found.values()] == [
+    assert [(t.ggml_type, t.shape, bytes(t.data)) for t in found.values()] == [
         ("F32", (2, 3), ONE.data),
         ("F32", (1,), TWO.data),
         ("F16", (2, 3, 4, 1), cube.data),
@@ -106,7 +106,7 @@ def test_tensors_may_lie_in_any_order_with_gaps_between() -> None:
 def test_sizes_of_all_kinds_are_those_of_the_gguf_package() -> None:
     gguf = pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
     theirs = {kind.value: (kind.name, *sizes) for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
-    known = {number: kind for number, kind in container.KINDS.items() if number in theirs}
+    known = {number: kind for number, kind in container.GGML_TYPES.items() if number in theirs}
     assert known == {number: kind for number, kind in theirs.items() if number in known}
     assert len(known) > 25
 
@@ -197,8 +197,8 @@ def test_an_alignment_beyond_the_file(alignment: Of) -> None:
         ([Raw("a", "F32", (), b"")], "tensor 'a' must have 1 to 4 dimensions (got 0)"),
         ([Raw("a", "F32", (1,) * 5, b"")], "tensor 'a' must have 1 to 4 dimensions (got 5)"),
         ([Raw("a", "F32", (3, 0), b"")], "tensor 'a' must have no dimension of 0 (got [0, 3])"),
-        ([Raw("a", 4, (1,), b"")], "tensor 'a' must be of a kind that is known (got number 4)"),
-        ([Raw("a", 2**32 - 1, (1,), b"")], "tensor 'a' must be of a kind that is known (got number 4294967295)"),
+        ([Raw("a", 4, (1,), b"")], "tensor 'a' must be of a type that is known (got number 4)"),
+        ([Raw("a", 2**32 - 1, (1,), b"")], "tensor 'a' must be of a type that is known (got number 4294967295)"),
         ([Raw("a", "Q8_0", (2, 33), b"")], "rows of tensor 'a' must be blocks of 32, since it is Q8_0 (got 33)"),
         ([Raw("a", "Q4_K", (2, 128), b"")], "rows of tensor 'a' must be blocks of 256, since it is Q4_K (got 128)"),
         ([Raw("a", "F32", (HUGE,), b"")], f"tensor 'a' must lie inside the file (offset 0, {4 * HUGE} bytes, of 0)"),

@@ -17,10 +17,10 @@ from llama2_fast.tools.checks import check_bounds
 from llama2_ref import CheckpointError, Config, MissingExtraError
 from llama2_ref.config import RopeScaling
 from llama2_ref.formats import ggml_blocks
-from llama2_ref.formats.gguf_container import KINDS
+from llama2_ref.formats.gguf_container import GGML_TYPES
 from support.gguf_bytes import (
-    KIND_NUMBERS,
     SCALES,
+    TYPE_NUMBERS,
     Of,
     Raw,
     assert_equal,
@@ -331,7 +331,7 @@ def test_models_that_are_refused(tmp_path: Path, edit: Edit, line: str) -> None:
 def test_kinds_that_are_no_weights(llama2: ModuleType, tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="gguf is not installed (extra gguf)")
     for kind in ("I8", "F64", "Q8_K"):
-        _, block, size = KINDS[KIND_NUMBERS[kind]]
+        _, block, size = GGML_TYPES[TYPE_NUMBERS[kind]]
         data = bytes(256 * 256 // block * size)
         path = write(tmp_path / "model.gguf", WIDE, edit=swapped("blk.0.attn_q.weight", kind=kind, data=data))
         with pytest.raises(CheckpointError) as caught:
@@ -357,7 +357,7 @@ def test_what_needs_the_gguf_package(
     monkeypatch.setitem(sys.modules, "gguf", None)
     ggml_blocks.table.cache_clear()
     opened(package, write(tmp_path / "ours.gguf", kind="Q4_1"))
-    data = bytes(256 * KINDS[KIND_NUMBERS[kind]][2])
+    data = bytes(256 * GGML_TYPES[TYPE_NUMBERS[kind]][2])
     path = write(tmp_path / "model.gguf", WIDE, edit=swapped("blk.0.attn_q.weight", kind=kind, data=data))
     with pytest.raises(MissingExtraError) as caught:
         opened(package, path)
