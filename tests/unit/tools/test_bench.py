@@ -96,6 +96,7 @@ def peer(name: str, code: str, arguments: str = "{model} {tokenizer} {steps}") -
 # ----------------------------------------------------------------------------------------------------------------- runs
 
 
+@pytest.mark.slow
 def test_everything_is_measured(ask: Ask, model: Path, tmp_path: Path) -> None:
     """All engines and weights that there are, the ratios to a peer, a table, JSON and a picture."""
     pytest.importorskip("matplotlib")
@@ -396,6 +397,7 @@ def test_bandwidth_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["bandwidth"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's own record of peak memory")
 def test_peak_memory_is_this_process_s_own() -> None:
     """A large array counts, and not in a process that is started while it is there."""

@@ -546,6 +546,7 @@ def test_every_parting_needs_an_explanation(bundled: Any, compare: Compare) -> N
     assert out.splitlines()[-1] == "WRONG: peer.npy parts at position 31, which is not explained"
 
 
+@pytest.mark.slow
 def test_programs_that_are_coarser_for_good_reason(bundled: Any, compare: Compare) -> None:
     """int8 and int4 weights part from float32 ones at some positions of a long text, and that is explained."""
     config, weights, _ = bundled
