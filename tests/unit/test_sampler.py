@@ -280,6 +280,7 @@ CHAINS = ["", "a", "bcd", "efghi", "xy*"]
 HOW = {"steps": 12, "topp": 1.0, "stop": "gh", "logprobs": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["whole texts", "the last first", "in turns", "any", "one alone"])
 def test_samples_end_in_any_order_and_round(load: Callable[..., Any], tmp_path: Path, order: str) -> None:
     """Each as it would alone: three texts that end in most of 125 ways, whichever of them is asked next."""

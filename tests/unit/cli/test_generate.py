@@ -16,6 +16,7 @@ from support.commands import ENV, run, write_scripted
 from support.models import write_model
 
 
+@pytest.mark.slow
 def test_the_bundled_model_has_a_temperature_of_its_own(
     llama2: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
