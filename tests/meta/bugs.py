@@ -925,7 +925,7 @@ AROUND_THE_KERNELS = of(
     ("any scale passes for float16", ENGINE + "test_int4_matrices_of_a_layer_may_differ_in_their_scales",
      {"return np.array_equal(np.asarray(scale).astype(np.float16), scale, equal_nan=True)": "return True"}),
     ("int4 groups may be of any size", ENGINE + "test_int4_groups_larger_than_16_bits_hold[64]",
-     {" and matrix.group_size <= LARGEST_INT4_GROUP": ""}),
+     {"matrix.group_size <= LARGEST_INT4_GROUP and all": "all"}),
     ("scales go by group, then by row", SIMD_INT8,
      {"lanes.reshape(-1, LANES, *scale.shape[1:]).transpose(0, 2, 3, 1)":
       "lanes.reshape(-1, *scale.shape[1:], LANES)"}),
@@ -1878,16 +1878,17 @@ INSIDE_THE_ENGINES = of(
     ("bytes of a small number may be in any order", LAYOUT + "[the other byte order-BF16]",
      {"np.asarray(matrix.bits, np.uint16)": "matrix.bits"}),
     ("a matrix of any float16 numbers is packed as it is", LAYOUT + "[the other byte order-F16]",
-     {'getattr(matrix, "dtype", None) == np.float16': 'getattr(matrix, "dtype", np.dtype("V")).char == "e"'}),
+     {'return matrix if dtype == "float16" else': 'return matrix if getattr(matrix, "dtype", dtype) == ">f2" else',
+      "FLOATS[numbers.dtype.name]": "FLOATS[numbers.dtype.newbyteorder('=').name]"}),
     ("integers are packed in the order in which they lie", LAYOUT + "[columns first-int8]",
      {"q[some].reshape(-1, groups, group)": 'q[some].reshape(-1, groups, group, order="A")'}),
     ("scales are packed in the order in which they lie", LAYOUT_OF_PART + "[columns first-scale]",
-     {"q, scale = matrix.q, np.asarray(matrix.scale, np.float32)[:, :, None]":
-      'q, scale = matrix.q, np.asarray(matrix.scale, np.float32)\n'
-      '    scale = scale.ravel(order="K").reshape(scale.shape)[:, :, None]'}),
+     {"np.stack([np.asarray(part, np.float32) for part in floats], axis=2)":
+      'np.stack([np.asarray(part, np.float32).ravel(order="K").reshape(part.shape) for part in floats], axis=2)'}),
     ("offsets are packed in the order in which they lie", LAYOUT_OF_PART + "[columns first-offset]",
-     {"np.asarray(matrix.offset, np.float32)[:, :, None]":
-      'np.asarray(matrix.offset, np.float32).ravel(order="K").reshape(matrix.offset.shape)[:, :, None]'}),
+     {"np.stack([np.asarray(part, np.float32) for part in floats], axis=2)":
+      "np.stack([np.asarray(part, np.float32) if part is floats[0] else np.asarray(part, np.float32)"
+      '.ravel(order="K").reshape(part.shape) for part in floats], axis=2)'}),
     needs="numba",
 ) + of(
     "llama2_fast/quantize.py",

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...quantize import quantize_matrix
-from ...weights import BFloat16Matrix, Int4Matrix, Int4OffsetMatrix, Int8Matrix, IntegerMatrix
+from ...weights import AnyMatrix, matrix_of
 from .packed_layout import COLUMNS, INT4_BIAS, group_bytes, steps_in
 from .tables import BFLOAT16, FLOAT16, FLOAT32, INT4, INT4_OFFSET, INT8, LANES, MATRIX, padded
 
 Array = NDArray[Any]
 
+FLOATS = {"float32": FLOAT32, "float16": FLOAT16, "uint16": BFLOAT16}  # by the arrays that hold them
+INTEGERS = {"int8": INT8, "int4": INT4, "int4 with offsets": INT4_OFFSET}  # by their labels
 LARGEST_INT4_GROUP = 32  # eight steps of four columns: more would not fit into 16 bits
 SLAB = 2**22  # numbers that are packed at a time
 
@@ -33,39 +35,41 @@ class Packed:
 
 
 def pack(matrix: Any, quantize: str | None = None) -> Packed:
-    """A float32 or float16 array (m, n), a BFloat16Matrix or a matrix of integers; as `quantize` says where it does.
+    """A matrix of any kind, (m, n), as compiled code reads it; quantized first, as `quantize` says where it does.
 
     What has been copied is not needed in the memory map of its file any more.
     """
     packed = _pack(quantize_matrix(matrix, quantize) if quantize else matrix)
-    for array in _arrays(matrix):
+    known = matrix_of(matrix)
+    for array in known.parts if known.group_size else (_numbers(matrix),):
         if packed.weights is not array:
             _release(array)
     return packed
 
 
-def _arrays(matrix: Any) -> tuple[Array, ...]:
-    """What a matrix consists of."""
-    if isinstance(matrix, IntegerMatrix):
-        return matrix.q, matrix.scale
-    return (matrix.bits,) if isinstance(matrix, BFloat16Matrix) else (matrix,)
-
-
 def _pack(matrix: Any) -> Packed:
-    small = isinstance(matrix, IntegerMatrix) and matrix.group_size <= LARGEST_INT4_GROUP and _is_float16(matrix.scale)
-    if isinstance(matrix, Int4OffsetMatrix):
-        if not (small and _is_float16(matrix.offset)):
-            raise ValueError(f"int4 with offsets must have float16 scales, and groups of at most {LARGEST_INT4_GROUP}")
-        return _pack_groups(matrix, INT4_OFFSET)
-    if isinstance(matrix, Int4Matrix) and small:
-        return _pack_groups(matrix, INT4)
-    if isinstance(matrix, Int8Matrix):
-        return _pack_groups(matrix, INT8)
-    if isinstance(matrix, BFloat16Matrix):
-        return _pack_float(np.asarray(matrix.bits, np.uint16), BFLOAT16)
-    if getattr(matrix, "dtype", None) == np.float16:
-        return _pack_float(matrix, FLOAT16)
-    return _pack_float(np.asarray(matrix, np.float32), FLOAT32)
+    known = matrix_of(matrix)
+    if known.group_size:
+        return _pack_groups(known, _kind_of_groups(known))
+    numbers = _numbers(matrix)
+    return _pack_float(numbers, FLOATS[numbers.dtype.name])
+
+
+def _kind_of_groups(matrix: AnyMatrix) -> int:
+    """How a matrix of integers is packed. Raises ValueError if it can't be."""
+    kind = INTEGERS[matrix.label]
+    small = matrix.group_size <= LARGEST_INT4_GROUP and all(map(_is_float16, matrix.parts[1:]))
+    if kind == INT4_OFFSET and not small:
+        raise ValueError(f"int4 with offsets must have float16 scales, and groups of at most {LARGEST_INT4_GROUP}")
+    return kind if small else INT8
+
+
+def _numbers(matrix: Any) -> Array:
+    """The array of a matrix of floats: float16, the bits of bfloat16, or else float32."""
+    dtype = str(getattr(matrix, "dtype", ""))
+    if dtype == "bfloat16":
+        return np.asarray(matrix.bits, np.uint16)
+    return matrix if dtype == "float16" else np.asarray(matrix, np.float32)
 
 
 def _is_float16(scale: Array) -> bool:
@@ -84,10 +88,9 @@ def _pack_float(w: Array, kind: int) -> Packed:
     return Packed(kind, rows, cols, w, np.zeros(0, np.float32), 0, 0)
 
 
-def _pack_groups(matrix: IntegerMatrix, kind: int) -> Packed:
-    q, scale = matrix.q, np.asarray(matrix.scale, np.float32)[:, :, None]
-    if isinstance(matrix, Int4OffsetMatrix):  # the offsets of 16 rows lie behind their scales
-        scale = np.concatenate((scale, np.asarray(matrix.offset, np.float32)[:, :, None]), axis=2)
+def _pack_groups(matrix: AnyMatrix, kind: int) -> Packed:
+    q, *floats = matrix.parts
+    scale = np.stack([np.asarray(part, np.float32) for part in floats], axis=2)  # offsets lie behind scales
     rows, cols = q.shape
     groups, group = scale.shape[1], matrix.group_size
     steps, blocks = steps_in(group), -(-rows // LANES)
