@@ -69,8 +69,9 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# After an edit: format, and mend what ruff can mend by itself.
+# After an edit: format, mend what ruff can mend by itself, and list the files in docs/design.md as they are.
 format: .venv/dev
+	$(BIN)/python tests/design_tree.py
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
