@@ -476,7 +476,7 @@ MEASUREMENTS = [
         ("scales of int8 groups are counted as two bytes", BENCH + "test_bytes_per_token",
          {"each = 2 if half else 4": "each = 2"}),
         ("the classifier is not read", BENCH + "test_bytes_per_token_of_a_large_shape",
-         {'(shapes[name] for name in (*LAYERED, "wcls"))': "(shapes[name] for name in LAYERED)"}),
+         {'spec.name == "token_embedding_table")': "not spec.per_layer)"}),
     ),
     *of(
         "llama2_fast/tools/outputs.py",

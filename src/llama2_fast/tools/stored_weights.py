@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from llama2_ref.config import Config
-from llama2_ref.formats.llama2c_header import Header
-from llama2_ref.quantize import LAYERED, matrix_group_size
+from llama2_ref.quantize import matrix_group_size
+from llama2_ref.weights import TENSORS, TensorSpec
 
 from ..weights import Weights, matrix_of
 
@@ -24,8 +24,8 @@ class MatrixInfo(NamedTuple):
 
 def stored_matrices(weights: Weights) -> list[MatrixInfo]:
     """The matrices that each token is multiplied by, as a file has them. Of the embedding table it needs a row only."""
-    fields = (getattr(weights, name) for name in LAYERED)
-    return [_info(matrix) for matrix in (*(matrix for field in fields for matrix in field), weights.wcls)]
+    fields = ((spec, getattr(weights, spec.name)) for spec in TENSORS if _multiplies(spec))
+    return [_info(matrix) for spec, field in fields for matrix in (field if spec.per_layer else [field])]
 
 
 def _info(matrix: Any) -> MatrixInfo:
@@ -38,12 +38,16 @@ def _info(matrix: Any) -> MatrixInfo:
 
 def float32_matrices(config: Config) -> list[MatrixInfo]:
     """The same of a model whose weights are float32 numbers."""
-    shapes = Header(1, config, False).shapes()
-    return [
-        MatrixInfo(rows, cols, "float32")
-        for copies, rows, cols in (shapes[name] for name in (*LAYERED, "wcls"))
-        for _ in range(copies)
-    ]
+    found = []
+    for spec in filter(_multiplies, TENSORS):
+        rows, cols = spec.shape(config)
+        found += [MatrixInfo(rows, cols, "float32")] * (config.n_layers if spec.per_layer else 1)
+    return found
+
+
+def _multiplies(spec: TensorSpec) -> bool:
+    """Is each token multiplied by it?"""
+    return not (spec.is_vector or spec.optional or spec.name == "token_embedding_table")
 
 
 def dtype_names(matrices: Sequence[MatrixInfo]) -> str:
