@@ -4,8 +4,7 @@ A bug is a place in the source where one text is replaced by another. `planting`
 a line below the module in which it lives: a name, the test, and {the right text: the wrong one}; the right text must
 stand once in the file. It must change what the module does: what no test could ever notice is no bug.
 
-Every module of llama2_fast that has logic of its own is here. `__init__`, `chat`, `cli`, `config`, `errors` and
-`generate` have none: they only take names from elsewhere. What both packages share is planted in llama2_ref, where
+Every module of llama2_fast that has logic of its own is here. What both packages share is planted in llama2_ref, where
 no test that compares the two could notice: another judge must.
 """
 
