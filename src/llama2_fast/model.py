@@ -27,9 +27,9 @@ def load(
     """
     path = BUNDLED if checkpoint is None else checkpoint
     file = read_model(path)
-    words = read_tokenizer(file, tokenizer, Tokenizer)
+    found = read_tokenizer(file, tokenizer, Tokenizer)
     transformer = Transformer(file.config, file.weights, threads=threads, backend=backend, quantize=quantize)
-    return Model(words, transformer, Sampler, file.chat_template, description=file.describe(), notes=file.notes)
+    return Model(found, transformer, Sampler, file.chat_template, description=file.describe(), notes=file.notes)
 
 
 def read_model(path: FilePath) -> ModelFile:
