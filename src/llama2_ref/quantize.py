@@ -202,21 +202,20 @@ def check_quantizable(weights: Weights, quantization: str) -> None:
         )
     if quantization == "float32":
         return
-    for name in MATRICES:
-        field = getattr(weights, name)
-        if any(matrix_of(matrix).group_size for matrix in (field if name in LAYERED else [field])):
+    for name, field in weights.tensors():
+        matrices = [] if name not in MATRICES else field if name in LAYERED else [field]
+        if any(matrix_of(matrix).group_size for matrix in matrices):
             raise ConfigError(f"weights must be float numbers to become {quantization} ({name} holds integers already)")
 
 
 def map_matrices(weights: Weights, convert: Callable[[Any], Any]) -> Weights:
     """Weights whose matrices are made by `convert`: once for those that are shared."""
     fields: dict[str, Any] = {}
-    for name in MATRICES:
-        field = getattr(weights, name)
+    for name, field in weights.tensors():
         if name == "wcls" and weights.shared_classifier:
             fields[name] = fields["token_embedding_table"]
         elif name in LAYERED:
             fields[name] = [convert(matrix) for matrix in field]
-        else:
+        elif name in MATRICES:
             fields[name] = convert(field)
     return replace(weights, **fields)

@@ -170,7 +170,7 @@ def with_cause(error: NumericsError, position: int, cause: str | None) -> Numeri
 
 def first_not_finite(weights: Weights) -> str | None:
     """The first weight that is NaN or infinite, as in "wq[2][0][7] is nan"."""
-    for name, field in vars(weights).items():
+    for name, field in weights.tensors():
         for index, value in _numbers(field):
             if not isfinite(value):
                 return f"{name}{''.join(f'[{i}]' for i in index)} is {value}"

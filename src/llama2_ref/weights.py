@@ -248,6 +248,10 @@ class Weights:
         """Does the classifier reuse the embedding table?"""
         return self.wcls is self.token_embedding_table
 
+    def tensors(self) -> Iterator[tuple[str, Any]]:
+        """Names and fields of the tensors that the model has: optional ones may be None."""
+        return ((name, field) for name, field in vars(self).items() if field is not None)
+
 
 class TensorSpec(NamedTuple):
     """What a config says of one tensor of Weights."""

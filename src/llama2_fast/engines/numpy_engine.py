@@ -236,7 +236,7 @@ class NumpyEngine:
 
 def first_not_finite(weights: Weights) -> str | None:
     """The first weight that is NaN or infinite. As llama2_ref.transformer.first_not_finite."""
-    for name, field in vars(weights).items():
+    for name, field in weights.tensors():
         layers = field if isinstance(field, list) else [field]
         for layer, item in enumerate(layers):
             for array in map(np.asarray, matrix_of(item).float_parts):

@@ -10,6 +10,8 @@ import pytest
 
 import llama2_fast
 import llama2_ref
+from llama2_fast.engines import numpy_engine
+from llama2_ref import transformer
 from llama2_ref.config import Config
 from llama2_ref.formats import tensor_table
 from llama2_ref.formats.gguf_write import write_gguf
@@ -24,6 +26,7 @@ from support.seam import ARRAYS
 
 CONFIG = Config(dim=32, hidden_dim=64, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=40, seq_len=16, head_size=8)
 BIAS = "self_attn.q_proj.bias"
+FIRST_NOT_FINITE = {llama2_ref: transformer.first_not_finite, llama2_fast: numpy_engine.first_not_finite}
 
 
 def test_every_field_of_weights_has_a_row_in_their_order() -> None:
@@ -90,6 +93,16 @@ def write_hugging_face(path: Path, weights: Any, llama2: ModuleType) -> None:
 
 
 WRITE = {"gguf": write_gguf_file, "safetensors": write_hugging_face}
+
+
+def test_a_model_may_lack_an_optional_tensor(llama2: ModuleType, biased: BiasedWeights) -> None:
+    """Whoever goes through the tensors of a model goes through those that it has."""
+    lacking = replace(as_read(llama2, biased), bq=None, q_norm=None)
+    assert {"bq", "q_norm"}.isdisjoint(name for name, _ in lacking.tensors())
+    assert FIRST_NOT_FINITE[llama2](lacking) is None
+    made = llama2.quantize_weights(lacking, "int8")
+    assert (made.bq, made.q_norm) == (None, None)
+    assert isinstance(made.wq[0], llama2.Int8Matrix)
 
 
 @pytest.mark.parametrize("to", WRITE)
