@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from ..errors import Llama2Error, NumericsError, PromptError
+from ..errors import Llama2Error, PromptError
 from .request import MOVED_ON, Request
 
 BUDGET = 512  # tokens: what engines take through their layers at once
@@ -39,8 +39,13 @@ class Scheduler:
     def add(self, requests: Sequence[Request], cache: Any = None) -> None:
         """Take requests on. Several must have the same prompt: it is read once, and its cache is copied for each.
 
-        `cache` may hold the first tokens of the prompt, though not the last one; None is an empty one.
+        `cache` may hold the first tokens of the prompt, though not the last one; None is an empty one. What the model
+        refuses, an id that is none or a prompt that is too long, is told by the request itself, as any error of it.
+
+        Raises ValueError if there is no request, or the prompts differ.
         """
+        if len({tuple(request.tokens) for request in requests}) != 1:
+            raise ValueError("requests that are added together must be one or more, of the same prompt")
         cache = self._transformer.new_cache() if cache is None else cache
         for request in requests:
             request.prompt_read = request.prompt_length - cache.length
@@ -91,7 +96,7 @@ class Scheduler:
                 found = self._transformer.forward_batch([(tokens, sequence.cache) for sequence, tokens, _ in chunks])
                 for (sequence, _, _), logits in zip(chunks, found, strict=True):
                     sequence.logits = logits
-        except NumericsError as error:
+        except Llama2Error as error:
             if len(chunks) == 1:
                 chunks[0][0].fail(error)
             else:
@@ -106,7 +111,7 @@ class Scheduler:
             sequence.cache.length = sequence.held
             try:
                 sequence.logits = self._transformer.forward(tokens, sequence.cache)
-            except NumericsError as error:
+            except Llama2Error as error:
                 sequence.fail(error)
 
     def _part(self) -> None:
@@ -117,7 +122,7 @@ class Scheduler:
 
     def _note_seconds(self, chunks: "Sequence[_Chunk]", seconds: float) -> None:
         """Each text has the share of a step that its tokens have; of a prompt that is shared, all have the whole."""
-        total = sum([len(tokens) for _, tokens, _ in chunks])
+        total = max(1, sum([len(tokens) for _, tokens, _ in chunks]))  # 0 of a prompt that the model has refused
         for sequence, tokens, generating in chunks:
             share = seconds * len(tokens) / total
             for request in sequence.requests:

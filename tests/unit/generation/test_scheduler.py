@@ -335,6 +335,39 @@ def test_an_error_belongs_to_one_text(engine: str, place: str) -> None:
         assert (request.tokens, request.logprobs, str(request.error or "")) == (tokens, logprobs, error)
 
 
+REFUSED = {  # prompt, end -> the error
+    "no token": ([], 9, "there must be at least one token"),
+    "an id that is none": ([100, 300], 9, "token ids must be in 0..299 (got 300)"),
+    "too long a prompt": ([100] * 41, 41, "tokens must fit into the context of 40 (got 41)"),
+    "too long a text": ([100] * 39, 99, "tokens must fit into the context of 40 (got 40 + 1)"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("company", [True, False])
+def test_what_the_model_refuses_ends_one_text(engine: str, what: str, company: bool) -> None:
+    """Whoever makes requests should have checked that; the others must not pay for it, at every step anew."""
+    prompt, end, error = REFUSED[what]
+    _, scheduler, others = scheduled(engine, [[100, 101, 102]] * company, 64)
+    sampler = PARAMS.make_sampler(package_of(engine).Sampler)
+    bad = Request(tokenizer(), prompt, PARAMS, sampler, end, echo=False)
+    scheduler.add([bad])
+    while scheduler.requests:
+        scheduler.step()
+    assert error in str(bad.error)
+    for request in others:
+        tokens, logprobs, _, _ = alone(engine, [100, 101, 102], replace(PARAMS, seed=0), 64)
+        assert (request.tokens, request.logprobs, request.error) == (tokens, logprobs, None)
+
+
+@pytest.mark.parametrize("prompts", [[], [[100, 101], [100, 102]], [[100], [100, 100]]])
+def test_requests_that_are_added_together_share_a_prompt(prompts: list[list[int]]) -> None:
+    scheduler = Scheduler(transformer_of("numpy"))
+    with pytest.raises(ValueError, match="of the same prompt"):
+        scheduler.add([request_for("numpy", prompt, PARAMS) for prompt in prompts])
+    assert not scheduler.requests
+
+
 @pytest.mark.parametrize("where", ["before", "in its midst", "behind", "sampling"])
 def test_an_interrupted_step_can_be_taken_again(engine: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by Ctrl-C: every text goes on from where it was, with the random numbers that it would have had."""
