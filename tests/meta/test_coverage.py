@@ -20,7 +20,7 @@ LOST = {  # no input to begin from shows these: some change of it must
     "no length at all": ("tokenizer", "tokenizer.py", "if len(data) < 4:", "if False:"),
     "a tensor behind the end": ("gguf", "formats/gguf_container.py", "if offset + size > len(data):", "if False:"),
     "tensors that overlap": ("safetensors", "formats/safetensors.py", "if first != end:", "if first > end:"),
-    "a type that no model has": ("folder", "formats/tensor_table.py", "if info.kind not in FLOATS:", "if False:"),
+    "a type that no model has": ("folder", "formats/tensor_table.py", "if info.dtype not in FLOATS:", "if False:"),
 }
 
 
