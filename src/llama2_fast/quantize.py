@@ -26,7 +26,7 @@ from .weights import Int4Matrix, Int8Matrix, Weights, matrix_of
 
 Array = NDArray[Any]
 
-LARGEST_FLOAT32_GROUP = 2**24 // (128 * Q_MAX)  # another program's file may hold -128
+LARGEST_FLOAT32_GROUP = 2**24 // (128 * Q_MAX)  # sums are exact in float32; files of other programs may hold -128
 CHUNK = 2**22  # numbers of a matrix that are quantized at a time
 BLOCK = 2**18  # numbers of a matrix that are widened at a time: they should stay in a core's cache
 
@@ -49,7 +49,7 @@ def quantize_int4(x: Array, group_size: int) -> tuple[Array, Array]:
 
     As llama2_ref.quantize_int4, bit for bit.
     """
-    groups = _groups(x, group_size, must_be_finite=False)  # a scale shows what is not
+    groups = _groups(x, group_size, must_be_finite=False)  # the scales below are checked
     first = np.abs(groups).argmax(-1, keepdims=True)
     peak = np.take_along_axis(groups, first, -1)[..., 0]
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -57,7 +57,7 @@ def quantize_int4(x: Array, group_size: int) -> tuple[Array, Array]:
     finite = np.isfinite(scale)
     if not finite.all():
         row = groups.reshape(-1, np.shape(x)[-1])[int(np.argmin(finite)) // scale.shape[-1]]
-        reference.quantize_int4(row.tolist(), group_size)  # raises: there may be several reasons, and one comes first
+        reference.quantize_int4(row.tolist(), group_size)  # raises the error of what comes first in the row
     divisor = np.where(scale == 0, np.float32(np.inf), scale)
     q = np.clip(np.rint(groups / divisor[..., None]), INT4_MIN, INT4_MAX).astype(np.int8)
     return q.reshape(np.shape(x)), scale

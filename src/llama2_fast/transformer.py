@@ -37,10 +37,10 @@ class Transformer:
     are not this package's get one vector at a time, as from llama2_ref, and from one thread.
 
     `backend` is "numpy", or "simd" for compiled code, which needs numba (extra jit): then logits don't depend on
-    threads, on how tokens are fed, nor on the processor, and taps only listen. "auto" is simd where it can be, and so
-    is None, unless $LLAMA2_BACKEND says otherwise. `quantize` is that of `load`: integers are made of one matrix at a
-    time. The attributes `backend`, `threads`, `quantize` and `weights` say what the engine in use has: see
-    `engines.protocol.Engine`.
+    threads, on how tokens are fed, nor on the processor, and taps can't replace a buffer: what `record` returns is
+    ignored. "auto" is simd where it can be, and so is None, unless $LLAMA2_BACKEND says otherwise. `quantize` is that
+    of `load`: integers are made of one matrix at a time. The attributes `backend`, `threads`, `quantize` and `weights`
+    say what the engine in use has: see `engines.protocol.Engine`.
 
     Raises ConfigError for another backend, or if simd can't have these weights or kernels, MissingExtraError if it is
     asked for without numba, and what `quantize_weights` raises.

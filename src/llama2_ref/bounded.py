@@ -25,7 +25,7 @@ EXP_REL = 4 * U  # numpy's SIMD exp errs by up to 2.541 ulp = 3.57 u: tests/fuzz
 # and sigmoid whose exp overflows: |x| e^x < 2.7e-37, x < -88.7.
 EXP_ABS = 2.0**-125
 TABLE_REL = 2.0**-49  # of an angle, for its pow and product in float64 on both sides
-SLACK = 1 + 2.0**-26  # pays for the float64 reference's own error, 2^-29 of the bound, and for evaluating the bound
+SLACK = 1 + 2.0**-26  # covers the float64 reference's own error, 2^-29 of the bound, and for evaluating the bound
 
 
 class Bounded:

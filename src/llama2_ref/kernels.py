@@ -37,7 +37,7 @@ Number = Any
 Vector = Sequence[Any]
 Matrix = Sequence[Sequence[Any]]
 
-max = max  # a name of this module on purpose: see above
+max = max  # a name of this module, like exp and sqrt, so that other arithmetic can replace it
 
 
 def _dot(a: Vector, b: Vector) -> Number:

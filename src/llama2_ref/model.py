@@ -139,7 +139,7 @@ class Model:
         stride: int | None = None,
         progress: Progress | None = None,
     ) -> Perplexity:
-        """How well the model predicts the tokens of a text: as `generation.perplexity.perplexity`, which see."""
+        """How well the model predicts the tokens of a text: see `generation.perplexity.perplexity`."""
         return perplexity(self.transformer, tokens, context, stride, progress, self._sampler)
 
     def _prompt_tokens(self, prompt: str) -> list[int]:

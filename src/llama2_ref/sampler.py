@@ -11,7 +11,7 @@ from .errors import NumericsError, SamplerError
 
 MASK64 = 2**64 - 1
 SEED_FOR_ZERO = 0x9E3779B97F4A7C15  # xorshift would stay at 0 for ever; llama2.c takes the clock instead
-PENALTIES = 1e-3, 1e3  # the range in which no logit of a float32 model overflows, and far more than anybody needs
+PENALTIES = 1e-3, 1e3  # no logit of a float32 model overflows in this range
 
 
 class TokenLogprob(NamedTuple):

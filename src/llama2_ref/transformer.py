@@ -57,7 +57,7 @@ class Transformer:
 
     def __init__(self, config: Config, weights: Weights, kernels: ModuleType | Any = reference_kernels) -> None:
         self.config, self.weights, self.kernels = config, weights, kernels
-        self.quantize: str | None = None  # what is still to be made of the weights: these are as they are computed with
+        self.quantize: str | None = None  # weights already are what is computed with (see protocol.Engine)
 
     def new_cache(self) -> KVCache:
         """An empty key/value cache, for one sequence."""

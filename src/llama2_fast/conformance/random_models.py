@@ -50,9 +50,10 @@ def random_matrix(rng: np.random.Generator, rows: int, cols: int, kind: str) -> 
 
 
 def ties(rng: np.random.Generator, count: int, size: int, largest: int, scale: Array) -> Array:
-    """(count, size) numbers: most at (k + 1/2) steps of a scale, (count), |k| < largest, or one float32 number beside.
+    """(count, size) numbers, most of them halfway between two multiples of their row's scale, (count), or next to that.
 
-    Another order of operations than a division shows there, and among other numbers hardly ever. Some lie anywhere.
+    There x / scale and, say, x * (1 / scale) are often rounded to different integers, elsewhere hardly ever. Some
+    numbers lie anywhere within `largest` times the scale.
     """
     step = scale[:, None].astype(np.float32)
     x = (rng.integers(-largest, largest, (count, size)) + np.float32(0.5)) * step

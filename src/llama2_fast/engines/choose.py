@@ -76,7 +76,7 @@ def engine_works(required: bool) -> bool:
 
     try:
         library()
-    except Exception as error:  # numba, llvmlite and LLVM raise what they like, an ImportError above all
+    except Exception as error:  # numba, llvmlite and LLVM raise many types, most often ImportError
         reason = f"numba is installed, but can't be used ({error})"
         if required:
             raise ConfigError(f"{reason}: use the numpy backend") from None

@@ -93,7 +93,7 @@ class NumpyEngine:
         self.weights = map_matrices(quantize_weights(weights, quantize) if quantize else weights, expand)
         own = kernels is numpy_kernels
         self._kernels: Any = kernels if own else Rowwise(kernels)
-        self._team = Team(threads if own else 1)  # what others write need not bear threads
+        self._team = Team(threads if own else 1)  # kernels of others may not be thread-safe
         self.threads = self._team.threads
 
     def new_cache(self) -> KVCache:

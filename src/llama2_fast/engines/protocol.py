@@ -1,4 +1,4 @@
-"""What an engine is: whoever measures, saves sessions or verifies asks for nothing else."""
+"""The protocol of engines: all that Transformer, sessions, bench and verify use."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

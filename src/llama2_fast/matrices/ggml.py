@@ -35,7 +35,7 @@ def to_q8_0(ggml_type: str, data: memoryview, rows: int, cols: int) -> Bytes:
                 numbers = gguf.dequantize(blocks[part], known)
         except (NotImplementedError, AttributeError):  # the latter from versions that do not know the name
             raise CheckpointError(f"numbers must be of a type that the gguf package reads (got {ggml_type})") from None
-        if not np.abs(numbers).max() < INT8_MOST:  # nor NaN
+        if not np.abs(numbers).max() < INT8_MOST:  # written so that NaN is refused, too
             raise NumericsError(f"numbers must be finite, and below {INT8_MOST:g}, to become int8")
         found[part] = _q8_0(numbers).reshape(len(numbers), -1)
     return found

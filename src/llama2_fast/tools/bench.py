@@ -62,7 +62,7 @@ def run(llama2: ModuleType, args: argparse.Namespace) -> None:
     if len({peer.name for peer in peers}) < len(peers):
         raise UsageError(f"peers must have different names (got {', '.join(peer.name for peer in peers)})")
     check_outputs(args)
-    engine_works(required=args.backend == "simd")  # compiled now, lest it count as load time
+    engine_works(required=args.backend == "simd")  # compile now, so that it does not count as load time
     models = list(_models(args))
     kinds = [_kinds(args, model) for model in models]
     tables = []

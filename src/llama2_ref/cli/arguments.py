@@ -15,7 +15,7 @@ from .input import decode_text
 from .output import say
 
 TEMPERATURE = 1.0  # as in llama2.c
-TINY_TEMPERATURE = 0.5  # of the bundled model, which has a million parameters: at 1.0 it takes too many wrong turns
+TINY_TEMPERATURE = 0.5  # of the bundled model: with a million parameters its texts lose coherence at 1.0
 STEPS = GenerationParams.steps  # of a text, as in llama2.c; a chat goes on to the end of the context
 
 

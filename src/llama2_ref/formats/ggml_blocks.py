@@ -41,7 +41,7 @@ def to_q8_0(ggml_type: str, data: memoryview, rows: int) -> bytes:
     for part in _parts(data, len(data) // rows):
         row = list(expand(ggml_type, part))
         for number in row:
-            if not abs(number) < INT8_MOST:  # nor NaN
+            if not abs(number) < INT8_MOST:  # written so that NaN is refused, too
                 raise NumericsError(f"numbers must be finite, and below {INT8_MOST:g}, to become int8 (got {number})")
         out.append(blocks_of_floats(row, "Q8_0"))
     return b"".join(out)

@@ -294,5 +294,5 @@ def shown(value: Any) -> str:
 
 
 def is_whole(value: Any) -> bool:
-    """Is it a whole number? True is none."""
+    """Is it a whole number? A bool does not count."""
     return isinstance(value, int) and not isinstance(value, bool)

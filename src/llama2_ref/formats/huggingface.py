@@ -32,7 +32,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "chat_template.jinja", GENERATION,
 )  # fmt: skip
-UNUSED = "rotary_emb.inv_freq"  # older files hold frequencies, which the config says, too
+UNUSED = "rotary_emb.inv_freq"  # RoPE frequencies in older files: ignored, since they follow from the config
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 SCALING_FIELDS = {
     "rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",

@@ -22,7 +22,7 @@ from .tensor_table import EMBEDDING, META, collect_weights, dtypes_of
 
 PARAMS = "params.json"
 SIDE_BY_SIDE = (".wo.weight", ".w2.weight")  # columns are split over files; and embeddings of the older models
-UNUSED = "rope.freqs"  # frequencies, which params.json says, too
+UNUSED = "rope.freqs"  # RoPE frequencies in older files: ignored, since they follow from params.json
 KNOWN = {
     "dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "multiple_of", "ffn_dim_multiplier", "norm_eps",
     "rope_theta", "use_scaled_rope", "rope_scaling_factor", "rope_high_freq_factor", "max_seq_len", "max_batch_size",

@@ -42,7 +42,7 @@ class Session:
 
     def __init__(self, path: FilePath, transformer: Any) -> None:
         self.path, self.tokens, self.cache = path, list[int](), transformer.new_cache()
-        self._intact = 0  # of the tokens, so many have their rows in the cache still: a text may have written over them
+        self._intact = 0  # how many of tokens still have their rows in cache: a text may have overwritten the others
         self._config = transformer.config
         # The compiled engine keeps the weights as they came, and makes integers of them on the way to its own layout.
         self._model = fingerprint(self._config, transformer.weights, self.arrays, transformer.quantize)

@@ -109,7 +109,8 @@ def row_of(field: str) -> Row:
 def parts(config: Config, weights: Weights, layout: Layout, specs: list[TensorSpec]) -> Iterator[tuple[Any, ...]]:
     """What a file with names holds: (spec, name, matrix or vector) of each tensor of `specs` that the weights have.
 
-    First what comes before the layers, then layer by layer, then the rest. A shared classifier is none.
+    First what comes before the layers, then layer by layer, then the rest.
+    A shared classifier is left out: it is the embedding table.
     """
     own = [spec for spec in specs if spec.name != CLASSIFIER or not weights.shared_classifier]
     own = [spec for spec in own if getattr(weights, spec.name) is not None]

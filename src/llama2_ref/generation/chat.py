@@ -72,7 +72,7 @@ class Conversation:
     ) -> None:
         """`sampler` chooses the tokens of all turns; `params.steps` are positions of the whole conversation.
 
-        `template` is that of `encode_chat`, which see for what is raised if it can't be used. `session`, a Session, may
+        `template` is that of `encode_chat`, which says what is raised if it can't be used. `session`, a Session, may
         bring the cache of an earlier conversation.
         """
         if template is not None:

@@ -27,7 +27,7 @@ class GenerationOptions(TypedDict, total=False):
     repetition_penalty: float
     stop: str | Sequence[str]
     logprobs: int | None
-    top_p: float  # the same as topp; giving both is an error, and so below
+    top_p: float  # top_p, top_k, min_p: other spellings; giving both of a pair is an error
     top_k: int
     min_p: float
 
@@ -97,7 +97,7 @@ class GenerationParams:
 
 
 def check_logprobs(count: int | None, vocab_size: int | None = None) -> None:
-    """Raise SamplerError unless so many tokens can be told of a vocabulary; None is one of any size."""
+    """Raise SamplerError unless `count` is None or a whole number in 0..vocab_size (without it: from 0 up)."""
     whole = isinstance(count, int) and count >= 0
     if count is not None and not (whole and (vocab_size is None or count <= vocab_size)):
         most = "V, the size of the vocabulary" if vocab_size is None else vocab_size
@@ -105,7 +105,7 @@ def check_logprobs(count: int | None, vocab_size: int | None = None) -> None:
 
 
 def check_count(count: int) -> int:
-    """The number of samples. Raises PromptError if it is none."""
+    """The number of samples. Raises PromptError unless it is a whole number from 1 up."""
     if not isinstance(count, int) or count < 1:
         raise PromptError(f"samples must be a whole number from 1 up (got {count!r})")
     return count

@@ -59,7 +59,7 @@ class Request:
             self.fail(error)
             return
         except BaseException:
-            vars(self.sampler).update(random_state)  # an interrupted draw is not one
+            vars(self.sampler).update(random_state)  # undo the draw, so that a repeated call draws the same number
             raise
         self.passes += len(self.tokens) > self.prompt_length
         if token in self._end_tokens:

@@ -89,7 +89,7 @@ class Scheduler:
 
     def _read(self, chunks: "Sequence[_Chunk]") -> None:
         try:
-            if len(chunks) == 1:  # which has less around it than a batch
+            if len(chunks) == 1:  # forward has less overhead than forward_batch
                 (sequence, tokens, _) = chunks[0]
                 sequence.logits = self._transformer.forward(tokens, sequence.cache)
             else:
@@ -147,7 +147,7 @@ class _Sequence:
 
     def __init__(self, requests: list[Request], cache: Any, logits: Any = None) -> None:
         self.requests, self.cache, self.logits = requests, cache, logits
-        self.held = cache.length  # as many tokens as the last step has left there
+        self.held = cache.length  # cache.length after the last step: if it has changed, another text has used the cache
 
     @property
     def generating(self) -> bool:
@@ -174,11 +174,11 @@ class _Sequence:
         return [_Sequence([request], cache, self.logits) for request, cache in pairs]
 
     def fail(self, error: Llama2Error) -> None:
-        """An error of the tokens is one of every request that has them."""
+        """Fail every request of this sequence: they share its tokens."""
         self.logits = None
         for request in self.requests:
             request.fail(error)
 
 
-# Tokens of a sequence that are read in one step; is it the last one of a text that is being made?
+# (sequence, the tokens that it reads in this step, is its prompt read already?)
 _Chunk = tuple[_Sequence, Sequence[int], bool]

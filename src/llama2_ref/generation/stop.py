@@ -45,7 +45,7 @@ class StopFilter:
 
 
 def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """The pieces up to where the first stop string of their text begins, or all of them. As StopFilter, which see."""
+    """The pieces up to where the first stop string of their text begins, or all of them. See StopFilter."""
     stop_filter = StopFilter(stops)
     for piece in pieces:
         yield stop_filter.feed(piece)

@@ -47,7 +47,7 @@ def is_special(path: FilePath) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Is there a file that can be looked at? A name that is too long, say, is none."""
+    """Is there a file that can be looked at? False for a name that is too long, say."""
     try:
         return path.is_file()
     except (OSError, ValueError):

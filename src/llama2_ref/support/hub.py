@@ -78,7 +78,8 @@ def _from_hub(download: Download) -> Path:
     except ImportError:
         rule = "huggingface_hub must be installed to fetch a model by name"
         raise MissingExtraError(f"{rule}: pip install 'llama2-twins[hub]', or name a checkpoint's path") from None
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries: our own line says it all
+    # No log lines about retries: DownloadError says what failed.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:  # files never change: one that is there needs no network
         return _checked(
             download, Path(huggingface_hub.hf_hub_download(REPOSITORY, download.path, local_files_only=True))

@@ -39,7 +39,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("JSON must not be nested that deeply") from None
     except ValueError as error:
-        digits = "set_int_max_str_digits" in str(error)  # Python's own complaint, about itself
+        digits = "set_int_max_str_digits" in str(error)  # Python's message names a setting of its own
         raise ValueError("JSON must not hold numbers of thousands of digits" if digits else str(error)) from None
     if not isinstance(found, dict):
         raise ValueError(f"JSON must be an object (got {shown(found)})")
@@ -78,7 +78,7 @@ def is_text(value: Any) -> TypeGuard[str]:
 
 
 def is_count(value: Any) -> TypeGuard[int]:
-    """Is it a whole number of at least 0 and below 2^63, as sizes are? True is none."""
+    """Is it a whole number of at least 0 and below 2^63, as sizes are? A bool does not count."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 

@@ -19,7 +19,7 @@ BYTE_NAME = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
 def known_ids(*tokens: int | None) -> frozenset[int]:
-    """Those tokens that there are."""
+    """The tokens that are not None."""
     return frozenset(token for token in tokens if token is not None)
 
 
@@ -139,7 +139,7 @@ class HuggingFaceTokenizer(ExternalTokenizer):
         super().__init__(names, special_tokens, vocab_size)
         self._inner, self._letters = inner, decoder_kind(inner)[0] == "letters"
         self._added = {token: added.content for token, added in inner.get_added_tokens_decoder().items()}
-        self._lock = Lock()  # a switch of `inner` says what is special
+        self._lock = Lock()  # encode_special_tokens is set on inner before each call: one call at a time
 
     def _encode_inner(self, text: str, special: bool) -> list[int]:
         check_unicode(text)
@@ -198,7 +198,7 @@ class SentencePieceTokenizer(ExternalTokenizer):
         return ids
 
     def _encode_bare(self, text: str) -> list[int]:
-        """As the end of a text that begins with a line end, whose token hardly ever joins another."""
+        """Without the space that begins a text: behind a line end, whose token hardly ever joins what follows."""
         begin, ids = self._encode("\n"), self._encode("\n" + text)
         return ids[len(begin) :] if ids[: len(begin)] == begin else self._encode(text)
 

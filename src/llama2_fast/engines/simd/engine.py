@@ -28,7 +28,7 @@ SMALL = 2**23  # bytes of weights below which one thread is faster than several
 
 
 class SimdEngine:
-    """Runs a model's forward passes in compiled code: see `protocol.Engine`. Taps only listen."""
+    """Runs a model's forward passes in compiled code: see `protocol.Engine`. Taps can't replace a buffer."""
 
     name = "simd"
 
@@ -46,7 +46,7 @@ class SimdEngine:
         return KVCache(self.config)
 
     def forward(self, tokens: Sequence[int], cache: Any, every: bool = False, taps: Taps | None = None) -> Any:
-        """As llama2_ref.Transformer.forward, but that taps only listen: what `record` returns is not used."""
+        """As llama2_ref.Transformer.forward, but taps can't replace a buffer: what `record` returns is ignored."""
         check_tokens(self.config, tokens, cache.length)
         (logits,) = self._run([(tokens, cache)], every, taps)
         return logits if every else logits[0]
@@ -58,7 +58,7 @@ class SimdEngine:
         return logits if every else [each[0] for each in logits]
 
     def _run(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool, taps: Any) -> list[Array]:
-        for _, cache in batch:  # compiled code would write wherever another one's sizes lead
+        for _, cache in batch:  # a cache of another model has other sizes: compiled code would write outside of it
             if not isinstance(cache, KVCache) or cache.config != self.config:
                 raise ValueError("a cache must be made by new_cache of this model (this is another one's)")
         found: list[list[Array]] = [[] for _ in batch]

@@ -60,7 +60,8 @@ class KVCache:
 
     def _adopt(self, keys: Array, values: Array) -> None:
         places = keys.ctypes.data, values.ctypes.data, values.shape[2]
-        self._arrays, self.room = (keys, values), places  # nothing may come between: compiled code writes there
+        # In one assignment: Ctrl-C must not leave the old addresses beside new arrays.
+        self._arrays, self.room = (keys, values), places
 
 
 def _grown(array: Array, length: int) -> Array:

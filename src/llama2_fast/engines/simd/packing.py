@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 FLOATS = {"float32": FLOAT32, "float16": FLOAT16, "uint16": BFLOAT16}  # by the arrays that hold them
 INTEGERS = {"int8": INT8, "int4": INT4, "int4 with offsets": INT4_OFFSET}  # by their labels
-LARGEST_INT4_GROUP = 32  # eight steps of four columns: more would not fit into 16 bits
+LARGEST_INT4_GROUP = 32  # 8 steps of 4 columns: more products of 4-bit numbers could overflow 16 bits (byte_dots)
 SLAB = 2**22  # numbers that are packed at a time
 
 

@@ -60,7 +60,7 @@ MATRIX = Record(
 JOB = Record(
     "Job",
     arrived=COUNTER,  # threads that have come to a barrier so far
-    aborted=COUNTER,  # not 0: nobody is waited for any more
+    aborted=COUNTER,  # not 0: the pass is aborted, and barriers no longer wait
     claimed=COUNTER,  # parts of the classifier that threads have taken so far
     threads=INT,
     count=INT,  # rows of the batch

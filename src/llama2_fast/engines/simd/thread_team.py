@@ -52,7 +52,7 @@ class Team:
         try:
             for lock in [_put(tasks, None) for tasks in self._queues]:
                 lock.acquire()
-        except KeyboardInterrupt:  # a second one must not leave before them: they use the buffers of the pass
+        except KeyboardInterrupt:  # again: the others still use the buffers of the pass, so keep waiting
             self._settle()
 
     def _started(self) -> list[Tasks]:

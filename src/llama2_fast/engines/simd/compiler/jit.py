@@ -58,7 +58,7 @@ class _Lowering(NativeLowering):
         state.library = Text(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         super().run_pass(state)
-        entry = object().__sizeof__  # never called: numba wants a builtin function to know this one by
+        entry = object().__sizeof__  # a placeholder, never called: numba identifies a function by a builtin object
         state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library])
         state.cr = state.cr._replace(cfunc=entry)
         return True

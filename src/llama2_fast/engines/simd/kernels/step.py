@@ -102,7 +102,10 @@ def _holds_integers(m):
 
 @jit
 def _with_integers(a, b, c):
-    """Of matrices that are given the same vectors, one that holds integers, if there is one. (Their groups agree.)"""
+    """Of matrices that are given the same vectors, one that holds integers, if there is one.
+
+    (choose.py has checked that their groups have one size.)
+    """
     if _holds_integers(a):
         return a
     return b if _holds_integers(b) else c
