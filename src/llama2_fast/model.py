@@ -27,9 +27,9 @@ def load(
     """
     path = BUNDLED if checkpoint is None else checkpoint
     file = read_model(path)
-    found = read_tokenizer(file, tokenizer, Tokenizer)
+    own_tokenizer = read_tokenizer(file, tokenizer, Tokenizer)
     transformer = Transformer(file.config, file.weights, threads=threads, backend=backend, quantize=quantize)
-    return Model(found, transformer, Sampler, file.chat_template, description=file.describe(), notes=file.notes)
+    return Model(own_tokenizer, transformer, Sampler, file.chat_template, description=file.describe(), notes=file.notes)
 
 
 def read_model(path: FilePath) -> ModelFile:

@@ -176,9 +176,9 @@ def load(checkpoint: FilePath | None = None, tokenizer: FilePath | None = None, 
     """
     path = BUNDLED if checkpoint is None else checkpoint
     file = read_model(path)
-    found = read_tokenizer(file, tokenizer, Tokenizer)
+    own_tokenizer = read_tokenizer(file, tokenizer, Tokenizer)
     transformer = Transformer(file.config, quantize_weights(file.weights, quantize) if quantize else file.weights)
-    return Model(found, transformer, template=file.chat_template, description=file.describe(), notes=file.notes)
+    return Model(own_tokenizer, transformer, template=file.chat_template, description=file.describe(), notes=file.notes)
 
 
 def read_model(path: FilePath) -> ModelFile:

@@ -1135,7 +1135,7 @@ FOLDERS = [
     *of(
         "llama2_ref/support/strict_json.py",
         ("of two equal keys the last one counts", HF + "test_what_is_no_config_json",
-         {"if len(found) < len(pairs):": "if not pairs and found:"}),
+         {"if len(by_key) < len(pairs):": "if not pairs and by_key:"}),
         ("true is a size", SAFETENSORS + "test_what_is_no_safetensors_file",
          {"isinstance(value, int) and not isinstance(value, bool) and 0": "isinstance(value, int) and 0"}),
     ),
@@ -1218,7 +1218,7 @@ TOKENIZERS_OF_MODELS = of(
     ("control tokens end nothing by their names", OTHERS + "test_control_tokens_by_name_end_a_text",
      {"*(token for token in control if names[token] in ENDS)": ""}),
     ("user-defined tokens are text like any other", OTHERS + "test_sentencepiece_judges_our_own_algorithm",
-     {"if kind == USER_DEFINED and names[token]": "if False"}),
+     {"if token_types[token] == USER_DEFINED and names[token]": "if False"}),
     ("a space is put in front of any text", OTHERS + "test_ids_of_a_gguf_file[llama2_fast]",
      {'_flag(metadata, "add_space_prefix", True)': "True"}),
     ("merges may name anything", OTHERS + "test_damaged_metadata_of_letters[changes4-merge 0 is 'nobody knows']",
@@ -1327,7 +1327,7 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("each sample has a pass of its own", SAMPLES + "test_a_prompt_is_read_once_and_passes_are_shared[reference]",
      {"perf_counter(), self._next_chunks()": "perf_counter(), self._next_chunks()[:1]"}),
     ("logits go to the texts in reverse order", MACHINE.format("numpy"),
-     {"zip(chunks, found, strict=True)": "zip(chunks, reversed(found), strict=True)"}),
+     {"zip(chunks, all_logits, strict=True)": "zip(chunks, reversed(all_logits), strict=True)"}),
     ("all end with the first", ANY_END.format("numpy-in turns"),
      {"            sequence.requests = [request for request in sequence.requests if request.active]\n":
       "            for request in sequence.requests:\n                request.finished = True\n"
@@ -1487,8 +1487,8 @@ TOKENS_THAT_ARE_0 = of(
     ("an id of 0 is the usual one", ID_0.format("GGUF of pieces, eos"),
      {"token = metadata.get(PREFIX + name, default)": "token = metadata.get(PREFIX + name) or default"}),
     ("the unknown token is never 0", ID_0.format("GGUF of pieces, unknown"),
-     {"kinds.index(UNKNOWN) if UNKNOWN in kinds else 0) or 0":
-      "0) or (kinds.index(UNKNOWN) if UNKNOWN in kinds else 0)"}),
+     {"token_types.index(UNKNOWN) if UNKNOWN in token_types else 0) or 0":
+      "0) or (token_types.index(UNKNOWN) if UNKNOWN in token_types else 0)"}),
 ) + of(
     "llama2_ref/generation/stream.py",
     ("no text begins from 0", SPECIAL + "texts_and_chats_with_a_token_0[llama2_fast-bos-template]",
@@ -1672,7 +1672,7 @@ FLAGS_AT_ODD_VALUES = of(
     ("the last stop string counts", FLAGS + "stop_strings_add_up[llama2_fast]",
      {"for stop in args.stop]": "for stop in args.stop[-1:]]"}),
     ("an empty name of a tokenizer is none", FLAGS + "what_has_no_meaning[llama2_fast--z -generate]",
-     {"found[1] if tokenizer is None else tokenizer": "tokenizer or found[1]"}),
+     {"paths[1] if tokenizer is None else tokenizer": "tokenizer or paths[1]"}),
     ("an empty name of a session is none", FLAGS + "what_has_no_meaning[llama2_fast---session -generate]",
      {"return None if args.session is None else": "return None if not args.session else"}),
     ("an empty name is that of the bundled model", FLAGS + "an_empty_name_is_no_model[llama2_fast]",
@@ -1695,8 +1695,8 @@ FLAGS_AT_ODD_VALUES = of(
     ("verbs of a package have no help", DISPATCH + "the_help_has_every_verb[llama2_fast]",
      {"for name, module in modules.items()}": "for name, module in VERBS.items()}"}),
     ("every verb is imported", DISPATCH + "a_verb_imports_no_other[llama2_fast-generate]",
-     {"    name, words = (first":
-      "    [import_module(module) for module in modules.values()]\n    name, words = (first"}),
+     {"    name, arguments = (first":
+      "    [import_module(module) for module in modules.values()]\n    name, arguments = (first"}),
     ("the verb of llama2.c's -m is not heeded", "unit/cli/test_chat.py::test_mode_chat_is_the_verb",
      {'mode = getattr(args, "mode", None)': "mode = None"}),
     ("tools are not there", DISPATCH + "the_help_has_every_verb[llama2_fast]", {"if find_spec(tools)": "if False"}),

@@ -44,8 +44,8 @@ def examples(prog: str, *texts: str) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------------- flags
 
 
-def _flag(*words: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    return words, options
+def _flag(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, options
 
 
 FLAGS = {  # name -> what argparse takes
@@ -111,8 +111,8 @@ ENGINE = ("threads", "backend")
 def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add flags of the table to a verb's parser."""
     for name in names:
-        words, options = FLAGS[name]
-        parser.add_argument(*words, **options)
+        spellings, options = FLAGS[name]
+        parser.add_argument(*spellings, **options)
 
 
 def add_engine(parser: argparse.ArgumentParser, llama2: ModuleType) -> None:
@@ -135,9 +135,9 @@ def model_files(args: argparse.Namespace) -> tuple[FilePath | None, FilePath | N
     given = [name for name in (args.checkpoint, args.checkpoint_option, args.model) if name is not None]
     if len(given) > 1:
         raise UsageError(f"only one model can be used (got {' and '.join(given)})")
-    found = (given[0] if given else None, None) if args.model is None else find_model(args.model)
+    paths = (given[0] if given else None, None) if args.model is None else find_model(args.model)
     tokenizer = getattr(args, "tokenizer", None)
-    return found[0], found[1] if tokenizer is None else tokenizer
+    return paths[0], paths[1] if tokenizer is None else tokenizer
 
 
 def load_model(llama2: ModuleType, args: argparse.Namespace) -> Any:

@@ -57,12 +57,12 @@ def _run(llama2: ModuleType, prog: str, argv: list[str]) -> int:
     if first in ("-h", "--help"):
         _help(llama2, prog, modules)
         return 0
-    name, words = (first, argv[1:]) if first in modules else (DEFAULT, argv)
+    name, arguments = (first, argv[1:]) if first in modules else (DEFAULT, argv)
     verb = import_module(modules[name])
     parser = Parser(f"{prog} {name}", description=verb.HELP, **examples(prog, verb.EXAMPLES))
     verb.add_arguments(parser, llama2)
     try:
-        args, unknown = parser.parse_known_args(words)
+        args, unknown = parser.parse_known_args(arguments)
     except SystemExit:  # help was asked for, and is printed
         return 0
     if unknown:

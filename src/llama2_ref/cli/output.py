@@ -75,7 +75,7 @@ def say_logprobs(stream: TextStream, tokenizer: Any) -> None:
         return {"token": token, "text": text, "logprob": logprob if isfinite(logprob) else None}  # JSON has no infinity
 
     for token, logprob, top in stream.logprobs:
-        say(json.dumps(told(token, logprob) | {"top": [told(*each) for each in top]}))
+        say(json.dumps(told(token, logprob) | {"top": [told(*alternative) for alternative in top]}))
 
 
 def say_clipped(steps: int | None, seq_len: int) -> None:

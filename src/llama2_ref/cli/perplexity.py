@@ -31,10 +31,10 @@ def run(llama2: ModuleType, args: argparse.Namespace) -> None:
     text = read_text(args.text)
     model = load_model(llama2, args)
     tokens, start = model.tokenizer.encode(text), perf_counter()
-    found = model.perplexity(tokens, args.context, args.stride, _say_progress)
-    print(f"{found.tokens} tokens, nll {found.nll:.4f}, mean {found.mean:.5f} +- {found.error:.5f}", end=", ")
-    print(f"perplexity {found.perplexity:.4f}", flush=True)
-    say(rate(found.tokens, perf_counter() - start))
+    result = model.perplexity(tokens, args.context, args.stride, _say_progress)
+    print(f"{result.tokens} tokens, nll {result.nll:.4f}, mean {result.mean:.5f} +- {result.error:.5f}", end=", ")
+    print(f"perplexity {result.perplexity:.4f}", flush=True)
+    say(rate(result.tokens, perf_counter() - start))
 
 
 def _say_progress(done: int, total: int, so_far: float) -> None:

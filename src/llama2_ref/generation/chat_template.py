@@ -136,8 +136,8 @@ class _Budget:
 
     def operands(self, operator: str, left: Any, right: Any) -> None:
         """Look at what * ** and % are given, which make much of little."""
-        sizes = [len(each) for each in (left, right) if isinstance(each, (str, list, tuple))]
-        numbers = [abs(each) for each in (left, right) if isinstance(each, int)]
+        sizes = [len(operand) for operand in (left, right) if isinstance(operand, (str, list, tuple))]
+        numbers = [abs(operand) for operand in (left, right) if isinstance(operand, int)]
         if operator == "*" and sizes and numbers and sizes[0] * numbers[0] > LARGEST_TEXT:
             raise _LimitError(f"it makes a value of more than {LARGEST_TEXT:,} characters")
         if operator == "**" or (operator == "*" and not sizes):
@@ -167,7 +167,7 @@ def _environment(budget: _Budget, refusal: type[Exception]) -> Any:
             return budget.result(super().call(context, function, *args, **kwargs))
 
     environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation()])
-    environment.filters = {name: _bounded(each, budget) for name, each in environment.filters.items()}
+    environment.filters = {name: _bounded(function, budget) for name, function in environment.filters.items()}
     environment.filters["tojson"] = _tojson
     environment.globals |= {"raise_exception": _raiser(refusal), "strftime_now": _strftime_now}
     return environment

@@ -97,8 +97,8 @@ class Request:
         count = self.params.logprobs
         if count is None or token in self._end_tokens:
             return None
-        found: TokenLogprob = self.sampler.logprob(logits, token, count)
-        return found
+        logprob: TokenLogprob = self.sampler.logprob(logits, token, count)
+        return logprob
 
     def _finish(self) -> None:
         last = self._stop_filter.feed(self._decoder.finish())

@@ -66,7 +66,7 @@ class Scheduler:
             start, chunks = perf_counter(), self._next_chunks()
             if chunks:
                 self._read(chunks)
-            self._part()
+            self._split_sequences()
             for sequence in self._sequences:
                 if sequence.logits_pending:
                     sequence.requests[0].choose(sequence.logits)
@@ -93,8 +93,10 @@ class Scheduler:
                 (sequence, tokens, _) = chunks[0]
                 sequence.logits = self._transformer.forward(tokens, sequence.cache)
             else:
-                found = self._transformer.forward_batch([(tokens, sequence.cache) for sequence, tokens, _ in chunks])
-                for (sequence, _, _), logits in zip(chunks, found, strict=True):
+                all_logits = self._transformer.forward_batch(
+                    [(tokens, sequence.cache) for sequence, tokens, _ in chunks]
+                )
+                for (sequence, _, _), logits in zip(chunks, all_logits, strict=True):
                     sequence.logits = logits
         except Llama2Error as error:
             if len(chunks) == 1:
@@ -114,7 +116,7 @@ class Scheduler:
             except Llama2Error as error:
                 sequence.fail(error)
 
-    def _part(self) -> None:
+    def _split_sequences(self) -> None:
         """Give each request whose prompt is read a sequence of its own, where they shared one."""
         for place, sequence in enumerate(self._sequences):
             if len(sequence.requests) > 1 and sequence.logits_pending:

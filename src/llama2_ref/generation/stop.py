@@ -56,8 +56,8 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
 
 def _first_stop(text: str, stops: Sequence[str]) -> int:
     """Where the first stop string begins; the text's length where there is none."""
-    found = [text.find(stop) for stop in stops]
-    return min((place for place in found if place >= 0), default=len(text))
+    starts = [text.find(stop) for stop in stops]
+    return min((place for place in starts if place >= 0), default=len(text))
 
 
 def _first_doubt(text: str, stops: Sequence[str]) -> int:

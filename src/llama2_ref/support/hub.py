@@ -59,11 +59,11 @@ def _checked(download: Download, path: Path) -> Path:
     """The path of a file, once its bytes are known to be the right ones."""
     try:
         with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest() if download.sha256 else None
+            digest = hashlib.file_digest(file, "sha256").hexdigest() if download.sha256 else None
     except OSError as error:
         raise DownloadError(f"{path}: a fetched file must be readable ({error.strerror})") from None
-    if found != download.sha256:
-        raise DownloadError(f"{_rule(download)} (got {found}): delete {path} and try again")
+    if digest != download.sha256:
+        raise DownloadError(f"{_rule(download)} (got {digest}): delete {path} and try again")
     return path
 
 

@@ -31,7 +31,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """
     try:
         text = data.decode("utf-8")
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)
     except UnicodeDecodeError as error:
         raise ValueError(f"JSON must be UTF-8 (byte {error.start} is not)") from None
     except json.JSONDecodeError as error:
@@ -41,20 +41,20 @@ def parse_object(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         digits = "set_int_max_str_digits" in str(error)  # Python's message names a setting of its own
         raise ValueError("JSON must not hold numbers of thousands of digits" if digits else str(error)) from None
-    if not isinstance(found, dict):
-        raise ValueError(f"JSON must be an object (got {shown(found)})")
-    return found
+    if not isinstance(value, dict):
+        raise ValueError(f"JSON must be an object (got {shown(value)})")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    by_key = dict(pairs)
+    if len(by_key) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"keys must differ (got {shown(twice)} twice)")
-    for key in found:
+    for key in by_key:
         if not is_text(key):
             raise ValueError(f"keys must be text (got {shown(key)})")
-    return found
+    return by_key
 
 
 def _whole(text: str) -> int | float:

@@ -234,8 +234,8 @@ def bytes_of_piece(name: str) -> bytes:
 
 def byte_of_name(name: str) -> int | None:
     """The byte that a token such as <0x0A> stands for, None for another token."""
-    found = BYTE_NAME.fullmatch(name)
-    return int(found[1], 16) if found else None
+    match = BYTE_NAME.fullmatch(name)
+    return int(match[1], 16) if match else None
 
 
 def decoder_kind(inner: Any) -> tuple[str, bool]:

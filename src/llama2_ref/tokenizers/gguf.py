@@ -45,27 +45,33 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tokenizer: type[Toke
     Raises TokenizerError if something is missing, damaged or of a kind that is not known, and MissingExtraError if
     GPT-2's kind comes without the tokenizers package.
     """
-    kind = metadata.get(PREFIX + "model")
+    model_type = metadata.get(PREFIX + "model")
     names = _array(metadata, "tokens", str)
     if not 3 <= len(names) <= vocab_size:
         raise TokenizerError(f"{PREFIX}tokens must be 3 to {vocab_size}, the model's (got {len(names)})")
-    if kind == "llama":
+    if model_type == "llama":
         return _sentencepiece(metadata, names, vocab_size, tokenizer)
-    if kind == "gpt2":
+    if model_type == "gpt2":
         return _gpt2(metadata, names, vocab_size)
-    raise TokenizerError(f"{PREFIX}model must be llama or gpt2 (got {kind!r:.40}): a tokenizer can be named by -z")
+    raise TokenizerError(
+        f"{PREFIX}model must be llama or gpt2 (got {model_type!r:.40}): a tokenizer can be named by -z"
+    )
 
 
 def _sentencepiece(
     metadata: Mapping[str, Any], names: list[str], vocab_size: int, tokenizer: type[Tokenizer]
 ) -> Tokenizer:
     scores = _array(metadata, "scores", float, len(names))
-    kinds = _kinds(metadata, names)
-    bytes_of = {token: _byte(token, name) for token, name in enumerate(names) if kinds[token] == BYTE}
+    token_types = _token_types(metadata, names)
+    bytes_of = {token: _byte(token, name) for token, name in enumerate(names) if token_types[token] == BYTE}
     spaces = _flag(metadata, "add_space_prefix", True)
-    unknown = _id(metadata, "unknown_token_id", len(names), kinds.index(UNKNOWN) if UNKNOWN in kinds else 0) or 0
+    unknown = (
+        _id(metadata, "unknown_token_id", len(names), token_types.index(UNKNOWN) if UNKNOWN in token_types else 0) or 0
+    )
     usual = SpecialTokens(unknown, bos=1, eos=2, adds_bos=True, byte_of=bytes_of, space_prefix=spaces, trims=spaces)
-    special_tokens = _special_tokens(metadata, names, kinds, vocab_size, replace(usual, control=frozenset({unknown})))
+    special_tokens = _special_tokens(
+        metadata, names, token_types, vocab_size, replace(usual, control=frozenset({unknown}))
+    )
     tokens = [name.replace(SPACE, " ").encode() for name in names]
     rest = vocab_size - len(names)
     return tokenizer([*tokens, *[b""] * rest], [*scores, *[0.0] * rest], special_tokens)
@@ -82,9 +88,9 @@ def _gpt2(metadata: Mapping[str, Any], names: list[str], vocab_size: int) -> Byt
     pre = metadata.get(PREFIX + "pre", "default")
     if not isinstance(pre, str) or pre not in KIND_OF:
         raise TokenizerError(f"{PREFIX}pre must be one of {', '.join(sorted(KIND_OF))} (got {pre!r:.40})")
-    kinds = _kinds(metadata, names)
+    token_types = _token_types(metadata, names)
     usual = SpecialTokens(bos=None, eos=None, control=frozenset(), adds_bos=pre in WHOLE, space_prefix=False)
-    special_tokens = _special_tokens(metadata, names, kinds, vocab_size, usual)
+    special_tokens = _special_tokens(metadata, names, token_types, vocab_size, usual)
     apart = special_tokens.control | special_tokens.user_defined
     known = {name for token, name in enumerate(names) if token not in apart}
     merges = [_merge(i, merge, known) for i, merge in enumerate(_array(metadata, "merges", str))]
@@ -105,26 +111,26 @@ def _merge(rank: int, merge: str, known: set[str]) -> tuple[str, str]:
 
 
 def _special_tokens(
-    metadata: Mapping[str, Any], names: list[str], kinds: list[int], vocab_size: int, usual: SpecialTokens
+    metadata: Mapping[str, Any], names: list[str], token_types: list[int], vocab_size: int, usual: SpecialTokens
 ) -> SpecialTokens:
     """What tokens are for; `usual` is what holds where the file says nothing."""
     count = len(names)
     bos = _id(metadata, "bos_token_id", count, usual.bos)
     eos = _id(metadata, "eos_token_id", count, usual.eos)
     ends = [eos, *(_id(metadata, f"{name}_token_id", count, None) for name in ("eot", "eom"))]
-    control = {token for token, kind in enumerate(kinds) if kind in (UNKNOWN, CONTROL, UNUSED)} | usual.control
+    control = {token for token in range(count) if token_types[token] in (UNKNOWN, CONTROL, UNUSED)} | usual.control
     return replace(
         usual,
         bos=bos,
         eos=eos,
         stop=known_ids(*ends, *(token for token in control if names[token] in ENDS)),
         control=known_ids(bos, *ends, *control, *range(count, vocab_size)),
-        user_defined=frozenset(token for token, kind in enumerate(kinds) if kind == USER_DEFINED and names[token]),
+        user_defined=frozenset(token for token in range(count) if token_types[token] == USER_DEFINED and names[token]),
         adds_bos=_flag(metadata, "add_bos_token", usual.adds_bos),
     )
 
 
-def _kinds(metadata: Mapping[str, Any], names: list[str]) -> list[int]:
+def _token_types(metadata: Mapping[str, Any], names: list[str]) -> list[int]:
     """The kind of each token, by how it is written where the file does not tell."""
     if PREFIX + "token_type" in metadata:
         return _array(metadata, "token_type", int, len(names))
@@ -145,17 +151,19 @@ def _flag(metadata: Mapping[str, Any], name: str, default: bool) -> bool:
     return flag
 
 
-def _array(metadata: Mapping[str, Any], name: str, kind: type, length: int | None = None) -> list[Any]:
+def _array(metadata: Mapping[str, Any], name: str, element_type: type, length: int | None = None) -> list[Any]:
     """An array of metadata, whose elements must be of a kind, and as many as there are tokens."""
     given = metadata.get(PREFIX + name)
-    rule = f"{PREFIX}{name} must be an array of {'texts' if kind is str else 'numbers'}"
+    rule = f"{PREFIX}{name} must be an array of {'texts' if element_type is str else 'numbers'}"
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
         raise TokenizerError(f"{rule} (got {'nothing' if given is None else type(given).__name__})")
-    found = list(given)
-    accepted = (int, float) if kind is float else (kind,)
-    for i, each in enumerate(found):
-        if not isinstance(each, accepted) or isinstance(each, bool):
-            raise TokenizerError(f"{rule} (element {i} is {each!r:.40})")
-    if length is not None and len(found) != length:
-        raise TokenizerError(f"{PREFIX}{name} must have an element for each of the {length} tokens (got {len(found)})")
-    return found
+    elements = list(given)
+    accepted = (int, float) if element_type is float else (element_type,)
+    for i, element in enumerate(elements):
+        if not isinstance(element, accepted) or isinstance(element, bool):
+            raise TokenizerError(f"{rule} (element {i} is {element!r:.40})")
+    if length is not None and len(elements) != length:
+        raise TokenizerError(
+            f"{PREFIX}{name} must have an element for each of the {length} tokens (got {len(elements)})"
+        )
+    return elements

@@ -85,7 +85,7 @@ def folder_template(folder: FilePath) -> str | None:
     path = Path(folder) / "tokenizer_config.json"
     template = _settings(path).get("chat_template")
     if isinstance(template, list):
-        named = {each.get("name"): each.get("template") for each in template if isinstance(each, dict)}
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
         template = named.get("default", "")
     if template is None or isinstance(template, str):
         return template or None
@@ -158,15 +158,15 @@ def _settings(path: Path) -> dict[str, Any]:
     if not is_file(path):
         return {}
     try:
-        found = json.loads(_read_bytes(path))
+        settings = json.loads(_read_bytes(path))
     except TokenizerError as error:
         raise _at(path, error) from None
     except (ValueError, RecursionError) as error:
         reason = error if isinstance(error, ValueError) else "it is nested too deeply"
         raise TokenizerError(f"{path}: must be JSON ({reason})") from None
-    if not isinstance(found, dict):
-        raise TokenizerError(f"{path}: must be a JSON object (got {type(found).__name__})")
-    return found
+    if not isinstance(settings, dict):
+        raise TokenizerError(f"{path}: must be a JSON object (got {type(settings).__name__})")
+    return settings
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -197,7 +197,7 @@ def _read_json_tokenizer(path: Path, vocab_size: int | None) -> HuggingFaceToken
         bos=bos,
         eos=eos,
         stop=known_ids(eos, *beside.stop(size)),
-        control=known_ids(bos, eos, *(token for token, each in added.items() if each.special)),
+        control=known_ids(bos, eos, *(token for token, added_token in added.items() if added_token.special)),
         adds_bos=adds,
         space_prefix=spaces,
         trims=spaces,
@@ -228,9 +228,9 @@ def _read_pieces(path: Path, vocab_size: int | None) -> SentencePieceTokenizer:
     processor = _parse_pieces(_read_bytes(path))
     pieces = processor.get_piece_size()
     beside = _Beside(path.parent)
-    added = {token: each for token, each in beside.added().items() if token >= pieces}
+    added = {token: added_token for token, added_token in beside.added().items() if token >= pieces}
     size = _check_size(max([pieces - 1, *added]) + 1, vocab_size)
-    names = {token: each["content"] for token, each in added.items()}
+    names = {token: added_token["content"] for token, added_token in added.items()}
     special_tokens = _special_tokens_of_pieces(processor, added, beside, size)
     return SentencePieceTokenizer(processor, names, beside.tokenizer.get("legacy", True) is False, special_tokens, size)
 
@@ -240,11 +240,11 @@ def _special_tokens_of_pieces(
 ) -> SpecialTokens:
     count = processor.get_piece_size()
     ids = {processor.id_to_piece(token): token for token in reversed(range(count))}
-    ids |= {each["content"]: token for token, each in added.items()}
+    ids |= {added_token["content"]: token for token, added_token in added.items()}
     own = {"bos": processor.bos_id(), "eos": processor.eos_id()}  # -1 where there is none
     named = {name: beside.token(name, ids.get, size) for name in own}
     bos, eos = (own[name] if named[name] is None and own[name] >= 0 else named[name] for name in own)
-    special = {token for token, each in added.items() if each.get("special", False)}
+    special = {token for token, added_token in added.items() if added_token.get("special", False)}
     silent = {token for token in range(count) if processor.is_control(token) or processor.is_unknown(token)}
     spaces = processor.encode("a", out_type=str)[0].startswith(SPACE)  # does a text get a leading space?
     return SpecialTokens(
