@@ -1,4 +1,4 @@
-"""Llama-2 inference at the speed of the machine: each module is the twin of one in llama2_ref, on numpy and threads.
+"""Llama-2 inference at the speed of the machine: the modules at its top are twins of those in llama2_ref.
 
 `import llama2_ref as llama2` and `import llama2_fast as llama2` are the whole switch between the two packages: the same
 names, signatures and errors.

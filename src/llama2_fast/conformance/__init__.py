@@ -1,5 +1,7 @@
 """What decides right and wrong: it imports the reference and numpy, and never an engine that it judges.
 
+What draws inputs, and the options for pytest, import hypothesis and pytest, too.
+
 Bounds: `llama2_ref.bounded` runs the reference's own loops on numbers that carry their error; `closed` has the same
 bounds as formulas over arrays, for larger sizes; `compare` finds the worst place of a result; `taps` holds every buffer
 of a model to the bound of its own step; `judge` has these as assertions.

@@ -9,7 +9,7 @@ from .output import say, say_progress
 
 HELP = "write a model again in another format"
 EXAMPLES = """\
-  {prog} convert stories15M.bin stories15M.gguf         for llama.cpp, with its tokenizer (extra models)
+  {prog} convert stories15M.bin stories15M.gguf         for llama.cpp, with its tokenizer
 """
 CONVERT = {"llama2_ref": "llama2_ref.formats.convert", "llama2_fast": "llama2_fast.matrices.files"}
 

@@ -27,6 +27,7 @@ class Format:
     options: tuple[str, ...] = ()  # those of WriteOptions that it heeds
 
 
+# The first that detects a path takes it. llama2c takes any file: a new format of files stands before it.
 FORMATS = (
     Format("gguf", gguf_read.detect, gguf_read.read, gguf_write.write, ".gguf", ("dtype", "tokenizer")),
     Format("safetensors", huggingface.detect, huggingface.read, huggingface.write, ""),
