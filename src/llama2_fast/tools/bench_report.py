@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from io import BytesIO
 from typing import Any
 
@@ -23,7 +24,7 @@ def _model_report(model: BenchModel, results: list[Result], args: argparse.Names
     bandwidth = max((r.best("bandwidth") for r in results if r.best("bandwidth")), default=None)
     rates = {r.program: r.best("decode_rate") for r in results if r.backend is None}
     prompt, steps = lengths(model, args)
-    known = {"name": model.name, "config": vars(model.config), "prompt": prompt, "steps": steps}
+    known = {"name": model.name, "config": asdict(model.config), "prompt": prompt, "steps": steps}
     return known | {"results": [_result_report(result, bandwidth, rates) for result in results]}
 
 

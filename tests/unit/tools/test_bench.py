@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from llama2_fast.tools import random_models as _shapes
 from llama2_fast.tools.bench_peers import find_rate
 from llama2_fast.tools.stored_weights import bytes_per_token, float32_matrices, quantized, stored_matrices
 from llama2_ref.cli.main import main
+from llama2_ref.config import RopeScaling
 from llama2_ref.formats.llama2c_header import Header
 from llama2_ref.quantize import LAYERED
 from support.commands import ENV, INTERRUPTIBLE, SECONDS, run, start
@@ -210,6 +212,16 @@ print('7 tok/s')
     assert (found["name"], [r["weights"] for r in ours]) == (path.name, names)
     assert all(r["decode_rate"]["best"] > 0 and r["load"]["best"] > 0 for r in ours)
     assert (other["weights"], other["decode_rate"]["best"]) == ("int8", 7.0)
+
+
+def test_a_scaled_rope_is_told(ask: Ask, tmp_path: Path) -> None:
+    """The config of Llama 3's models holds more than numbers. A peer is left out: llama2.c has no such files."""
+    config = replace(CONFIG, rope_scaling=RopeScaling("llama3", 8.0, original_seq_len=8192))
+    weights = llama2_fast.Weights(**random_fields(config, 0, "normal", True))
+    path = write_hf_folder(tmp_path / "model", config, weights, "BF16", tied=True)
+    out, err = ask(path, "--backend", "numpy", "--json", "-", "--peer", peer("p", "print('7 tok/s')", "{int8}"))
+    assert json.loads(out)["models"][0]["config"] == asdict(config)
+    assert "peer p: there is no int8 checkpoint of it: llama2.c files imply" in err
 
 
 def test_a_gguf_file_has_no_tokenizer_bin(ask: Ask, refuse: Refuse, tmp_path: Path) -> None:
