@@ -30,11 +30,11 @@ class Request:
         self.prompt_seconds = self.seconds = 0.0
         self.passes = 0
         self.logprobs: list[TokenLogprob] = []
-        self._end_tokens, self._decoder = tokenizer.stop, _TextDecoder(tokenizer)
-        self._stop_filter = StopFilter(params.stop)
+        self._tokenizer, self._end_tokens = tokenizer, tokenizer.stop
         # BOS stands for a prompt that is not shown, so that the answer too loses its leading space.
         hidden = [] if tokenizer.bos is None else [tokenizer.bos]
-        self.pieces = deque(map(self._decoder.feed, self.tokens if echo else hidden))
+        self._shown = self.tokens[:] if echo else hidden
+        self.pieces = deque(self._decode())
 
     @property
     def generated(self) -> int:
@@ -51,16 +51,20 @@ class Request:
 
         If this is interrupted, it can be called again, and finds what it would have found.
         """
-        random_state = dict(vars(self.sampler))
+        before = dict(vars(self.sampler)), len(self.tokens), self.passes, len(self.pieces)
+        try:
+            self._choose(logits)
+        except BaseException:
+            self._undo(*before)
+            raise
+
+    def _choose(self, logits: Any) -> None:
         try:
             token: int = self.sampler.sample(logits, self.tokens)
             logprob = self._logprob(logits, token)
         except Llama2Error as error:
             self.fail(error)
             return
-        except BaseException:
-            vars(self.sampler).update(random_state)  # undo the draw, so that a repeated call draws the same number
-            raise
         self.passes += len(self.tokens) > self.prompt_length
         if token in self._end_tokens:
             self._finish()
@@ -73,6 +77,23 @@ class Request:
             self.finished = True
         elif len(self.tokens) > self.end:  # the last token needs no position: nothing follows it
             self._finish()
+
+    def _undo(self, random_state: dict[str, Any], length: int, passes: int, pieces: int) -> None:
+        """Be what it was before a choice that was interrupted, at whatever place."""
+        vars(self.sampler).update(random_state)
+        self.finished, self.error, self.passes = False, None, passes
+        del self.tokens[length:], self.logprobs[length - self.prompt_length :]
+        while len(self.pieces) > pieces:
+            self.pieces.pop()
+        self._decode()
+
+    def _decode(self) -> list[str]:
+        """The pieces of all tokens so far, by a decoder and a filter which then go on from there."""
+        self._decoder, self._stop_filter = _TextDecoder(self._tokenizer), StopFilter(self.params.stop)
+        shown = [self._decoder.feed(token) for token in self._shown]
+        return shown + [
+            self._stop_filter.feed(self._decoder.feed(token)) for token in self.tokens[self.prompt_length :]
+        ]
 
     def fail(self, error: Llama2Error) -> None:
         """End with an error, which whoever asks for the text is told."""

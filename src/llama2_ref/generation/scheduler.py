@@ -62,6 +62,7 @@ class Scheduler:
         What is wrong with one request ends that one (see Request.error). Whatever else this raises, KeyboardInterrupt
         among it, leaves texts and caches as they should be: the next step goes on from there.
         """
+        self._drop_ended()  # if the last step was interrupted before it did
         try:
             start, chunks = perf_counter(), self._next_chunks()
             if chunks:
@@ -78,12 +79,13 @@ class Scheduler:
         """What this step is to read. The first prompt that waits always fits."""
         room, chunks = self.budget, []
         for sequence in self._sequences:
-            if sequence.cache.length != sequence.held:
+            if not 0 <= sequence.cache.length - sequence.held <= sequence.unnoted:
                 sequence.fail(PromptError(MOVED_ON))  # another text of a session has taken the cache
             elif not sequence.logits_pending:
                 tokens, generating = sequence.next_tokens(self.budget), sequence.generating
                 if generating or len(tokens) <= room:
                     chunks.append((sequence, tokens, generating))
+                    sequence.unnoted = len(tokens)
                     room -= 0 if generating else len(tokens)
         return chunks
 
@@ -105,7 +107,7 @@ class Scheduler:
                 self._read_one_by_one(chunks)
         finally:
             for sequence, _, _ in chunks:
-                sequence.held = sequence.cache.length
+                sequence.held, sequence.unnoted = sequence.cache.length, 0
 
     def _read_one_by_one(self, chunks: "Sequence[_Chunk]") -> None:
         """Repeat a pass that went wrong, each sequence alone, so that the error comes to the one that has it."""
@@ -135,7 +137,7 @@ class Scheduler:
 
     def _drop_ended(self) -> None:
         for sequence in self._sequences:
-            if not all(request.active for request in sequence.requests):
+            if not (sequence.requests and all(request.active for request in sequence.requests)):
                 break
         else:
             return
@@ -149,7 +151,9 @@ class _Sequence:
 
     def __init__(self, requests: list[Request], cache: Any, logits: Any = None) -> None:
         self.requests, self.cache, self.logits = requests, cache, logits
-        self.held = cache.length  # cache.length after the last step: if it has changed, another text has used the cache
+        # cache.length after the last step: if it has changed, another text has used the cache, or, for up to `unnoted`
+        # tokens, the step was interrupted before it could note it.
+        self.held, self.unnoted = cache.length, 0
 
     @property
     def generating(self) -> bool:

@@ -1,10 +1,12 @@
 """Texts that are made together: each comes out as if it were alone, bit for bit, whatever comes, goes and fails."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from types import ModuleType
+from pathlib import Path
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -399,6 +401,51 @@ def test_an_interrupted_step_can_be_taken_again(engine: str, where: str, monkeyp
     for i, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
         tokens, logprobs, _, error = alone(engine, prompt, replace(PARAMS, seed=i), 8)
         assert (request.tokens, request.logprobs, str(request.error or "")) == (tokens, logprobs, error)
+
+
+def interrupted_at(line: int, scheduler: Scheduler) -> bool:
+    """Take steps, the one that comes to the n-th line of what makes texts twice; is there such a line?"""
+    rest, tracer = line, sys.gettrace()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal rest
+        if Path(frame.f_code.co_filename).parent.name != "generation":
+            return None
+        rest -= event == "line"
+        if not rest:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return trace
+
+    while scheduler.requests:
+        sys.settrace(trace if rest else None)
+        try:
+            with suppress(KeyboardInterrupt):
+                scheduler.step()
+        finally:
+            sys.settrace(tracer)
+    return not rest
+
+
+@pytest.mark.slow
+def test_a_step_can_be_interrupted_anywhere() -> None:
+    """Not only where the model runs: between a token and its text, say, when both must come once."""
+    params = [replace(PARAMS, steps=2, logprobs=1, stop=stop, seed=3) for stop in ((), ("no", "b"))]
+
+    def made(line: int) -> tuple[list[Any], bool]:
+        scheduler, several = Scheduler(transformer_of("numpy")), []
+        for prompt, those in ([100], params), ([101], params[:1]):
+            several += [request_for("numpy", prompt, each) for each in those]
+            scheduler.add(several[-len(those) :])
+        met = interrupted_at(line, scheduler)
+        return [(r.tokens, r.logprobs, "".join(r.pieces), r.passes, str(r.error)) for r in several], met
+
+    expected, line, met = made(0)[0], 0, True
+    while met:
+        line += 1
+        found, met = made(line)
+        assert found == expected, line
+    assert line > 100
 
 
 def test_a_cache_has_one_text_at_a_time(llama2: ModuleType) -> None:
