@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 LARGEST_FLOAT32_GROUP = 2**24 // (128 * Q_MAX)  # sums are exact in float32; files of other programs may hold -128
 CHUNK = 2**22  # numbers of a matrix that are quantized at a time
-BLOCK = 2**18  # numbers of a matrix that are widened at a time: they should stay in a core's cache
+CACHED_NUMBERS = 2**18  # numbers of a matrix that are widened at a time: they should stay in a core's cache
 
 
 def quantize_int8(x: Array, group_size: int) -> tuple[Array, Array]:
@@ -105,7 +105,7 @@ def matmul_int8(w_q: Array, w_scale: Array, x_q: Array, x_scale: Array, w_offset
     product = _one_vector if len(vectors) == 1 else _many_vectors
     wide = vectors.astype(np.float32 if size <= LARGEST_FLOAT32_GROUP else np.float64)
     out = np.empty((len(vectors), len(w_q)), np.float32)
-    rows = max(1, BLOCK // (w_q.shape[-1] if len(vectors) == 1 else len(vectors) * x_scale.shape[-1]))
+    rows = max(1, CACHED_NUMBERS // (w_q.shape[-1] if len(vectors) == 1 else len(vectors) * x_scale.shape[-1]))
     for start in range(0, len(w_q), rows):
         block = slice(start, start + rows)
         groups = w_q[block].reshape(-1, *vectors.shape[1:])

@@ -969,8 +969,8 @@ AROUND_THE_KERNELS = of(
     ("every sequence gets the logits of the first", BATCHES,
      {"            end += wanted\n            self._check": "            self._check"}),
     ("only the last of several passes is kept", TILES,
-     {"return [each[0] if len(each) == 1 else np.concatenate(each) for each in found]":
-      "return [each[-1] for each in found]"}),
+     {"return [rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in logits_of]":
+      "return [rows[-1] for rows in logits_of]"}),
     ("a pass is as long as it likes", ENGINE + "test_a_pass_takes_no_more_than_a_chunk",
      {"            room -= len(some)\n": ""}),
     ("the cache keeps the token that went wrong",
@@ -1015,7 +1015,7 @@ AROUND_THE_KERNELS = of(
 ) + of(
     "llama2_fast/engines/simd/compiler/jit.py",
     ("what a function calls is not linked", ENGINE + "test_what_a_function_calls_is_linked_with_it",
-     {"            waiting += each.called\n": ""}),
+     {"            waiting += library.called\n": ""}),
     needs="numba",
 ) + of(
     "llama2_fast/engines/simd/compiler/build.py",

@@ -26,7 +26,7 @@ from llama2_ref.config import RopeScaling
 
 Array = NDArray[np.float64]
 
-BLOCK = 2**17  # numbers of a matrix that are widened at a time: they should stay in a core's cache
+CACHED_NUMBERS = 2**17  # numbers of a matrix that are widened at a time: they should stay in a core's cache
 
 
 def gamma(n: int) -> float:
@@ -97,7 +97,7 @@ class ClosedKernels:
         frequency = theta ** (-np.arange(0, head_size, 2) / head_size)
         relative = TABLE_REL
         if scaling is not None:
-            frequency = np.array([scaling.scale(each) for each in frequency.tolist()])
+            frequency = np.array([scaling.scale(value) for value in frequency.tolist()])
             relative *= scaling.sensitivity
         angle = position * frequency
         c, s = np.cos(angle), np.sin(angle)
@@ -180,8 +180,8 @@ class ClosedKernels:
 
 
 def row_slices(w: Any, cols: int) -> Iterator[slice]:
-    """Slices of the rows of a matrix, of at most BLOCK numbers each where a row has no more."""
-    step = max(1, BLOCK // cols)
+    """Slices of the rows of a matrix, of at most CACHED_NUMBERS numbers each where a row has no more."""
+    step = max(1, CACHED_NUMBERS // cols)
     return (slice(start, start + step) for start in range(0, len(w), step))
 
 

@@ -49,7 +49,7 @@ class Implementation:
 
     def __init__(self, name: str, module: ModuleType) -> None:
         self.name, self.module = name, module
-        self.names = [each for each in NAMES if callable(_find(module, each))]
+        self.names = [name for name in NAMES if callable(_find(module, name))]
 
     def __repr__(self) -> str:
         return self.name

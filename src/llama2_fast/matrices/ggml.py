@@ -18,7 +18,7 @@ from ..quantize import float_parts
 from ..weights import matrix_of
 
 CHUNK = 2**20  # numbers that are converted at a time
-INT4_OFFSET = 8  # by which 4-bit integers are stored larger
+INT4_BIAS = 8  # by which 4-bit integers are stored larger
 
 Bytes = NDArray[np.uint8]
 
@@ -28,7 +28,7 @@ def to_q8_0(ggml_type: str, data: memoryview, rows: int, cols: int) -> Bytes:
     gguf = import_extra("gguf", f"reading {ggml_type} numbers")
     known = getattr(gguf.GGMLQuantizationType, ggml_type, ggml_type)
     blocks = np.frombuffer(data, np.uint8).reshape(rows, -1)
-    found = np.empty((rows, cols // BLOCK * 34), np.uint8)
+    out = np.empty((rows, cols // BLOCK * 34), np.uint8)
     for part in _some_rows(rows, cols):
         try:
             with np.errstate(all="ignore"):
@@ -37,8 +37,8 @@ def to_q8_0(ggml_type: str, data: memoryview, rows: int, cols: int) -> Bytes:
             raise CheckpointError(f"numbers must be of a type that the gguf package reads (got {ggml_type})") from None
         if not np.abs(numbers).max() < INT8_MOST:  # written so that NaN is refused, too
             raise NumericsError(f"numbers must be finite, and below {INT8_MOST:g}, to become int8")
-        found[part] = _q8_0(numbers).reshape(len(numbers), -1)
-    return found
+        out[part] = _q8_0(numbers).reshape(len(numbers), -1)
+    return out
 
 
 def to_blocks(matrix: Any, dtype: str) -> Iterator[bytes]:
@@ -46,7 +46,7 @@ def to_blocks(matrix: Any, dtype: str) -> Iterator[bytes]:
     known = matrix_of(matrix)
     if known.label == INTEGERS[dtype] and known.group_size == BLOCK and _are_float16(known.parts[1]):
         for part in _some_rows(*known.shape):
-            q, scale = (np.asarray(each[part]) for each in known.parts)
+            q, scale = (np.asarray(numbers[part]) for numbers in known.parts)
             yield _blocks(q.reshape(-1, BLOCK), scale.reshape(-1), dtype).tobytes()
         return
     for rows in float_parts(matrix):
@@ -66,7 +66,7 @@ def _are_float16(scale: NDArray[Any]) -> bool:
 
 def _check(rows: NDArray[np.float32], dtype: str) -> None:
     """Raise NumericsError for the first row with a number that is not finite, or too large."""
-    divisor = np.float32(127 if dtype == "Q8_0" else INT4_OFFSET)
+    divisor = np.float32(127 if dtype == "Q8_0" else INT4_BIAS)
     with np.errstate(over="ignore"):
         most = np.abs(rows).max(1)
         bad = ~np.isfinite((most / divisor).astype(np.float16))
@@ -89,9 +89,9 @@ def _q4_0(rows: NDArray[np.float32]) -> Bytes:
     """d = m / -8 as float16, for m the first of the greatest |x|; q = x / d + 8.5 in float32, cut off."""
     blocks = rows.reshape(-1, BLOCK)
     first = np.abs(blocks).argmax(1, keepdims=True)
-    d = np.take_along_axis(blocks, first, 1)[:, 0] / np.float32(-INT4_OFFSET)
-    steps = blocks * _inverse(d)[:, None] + np.float32(INT4_OFFSET + 0.5)
-    q = np.clip(np.trunc(steps), 0, 15) - INT4_OFFSET
+    d = np.take_along_axis(blocks, first, 1)[:, 0] / np.float32(-INT4_BIAS)
+    steps = blocks * _inverse(d)[:, None] + np.float32(INT4_BIAS + 0.5)
+    q = np.clip(np.trunc(steps), 0, 15) - INT4_BIAS
     return _blocks(q.astype(np.int8), d, "Q4_0")
 
 
@@ -106,6 +106,6 @@ def _blocks(q: NDArray[np.int8], d: NDArray[np.float32], dtype: str) -> Bytes:
     """Integers, (blocks, 32), and their scales, (blocks), as a file has them."""
     packed: NDArray[Any] = q.astype(np.int8).view(np.uint8)
     if dtype == "Q4_0":
-        nibbles = packed + np.uint8(INT4_OFFSET)
+        nibbles = packed + np.uint8(INT4_BIAS)
         packed = nibbles[:, :16] | nibbles[:, 16:] << 4
     return np.hstack([d.astype("<f2").reshape(-1, 1).view(np.uint8), packed])

@@ -176,10 +176,10 @@ def _numbers(walk: _Walk, value_type: int, count: int, what: str) -> list[Any]:
     if letter is None:
         raise CheckpointError(f"{what} must be of a type from 0 to 12 (got {value_type})")
     data = walk.take(count * struct.calcsize("<" + letter), what)
-    found = list(struct.unpack(f"<{count}{letter}", data))
-    if value_type == BOOL and any(number > 1 for number in found):
-        raise CheckpointError(f"{what} must be 0 or 1, since it is a bool (got {max(found)})")
-    return [number == 1 for number in found] if value_type == BOOL else found
+    numbers = list(struct.unpack(f"<{count}{letter}", data))
+    if value_type == BOOL and any(number > 1 for number in numbers):
+        raise CheckpointError(f"{what} must be 0 or 1, since it is a bool (got {max(numbers)})")
+    return [number == 1 for number in numbers] if value_type == BOOL else numbers
 
 
 def _tensor_list(walk: _Walk, count: int) -> dict[str, tuple[str, tuple[int, ...], int, int]]:

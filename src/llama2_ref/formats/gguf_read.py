@@ -207,12 +207,14 @@ def _weights(container: Container, config: Config, matrix: Callable[[str, Tensor
     specs = [spec for spec in GGUF.specs() if GGUF.name(spec.name) in tensors or not _may_lack(spec)]
     _check_names(container, config, specs)
     for spec in specs:
-        found = [tensors[name] for name in _names(spec, config)]
+        tensors_of_spec = [tensors[name] for name in _names(spec, config)]
         if spec.is_vector:
-            vectors = _vectors(found, matrix)
+            vectors = _vectors(tensors_of_spec, matrix)
             fields[spec.name] = vectors if spec.per_layer else vectors[0]
         else:
-            matrices = [matrix(name, tensor) for name, tensor in zip(_names(spec, config), found, strict=True)]
+            matrices = [
+                matrix(name, tensor) for name, tensor in zip(_names(spec, config), tensors_of_spec, strict=True)
+            ]
             fields[spec.name] = matrices if spec.per_layer else matrices[0]
     return make_weights(fields)
 

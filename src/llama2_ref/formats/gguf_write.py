@@ -165,9 +165,9 @@ def _config_entries(config: Config) -> Entries:
 
 def copied_vocabulary(container: Container) -> Entries:
     """The entries of the tokenizer that another file has, as they are there."""
-    found = {key: value for key, value in container.metadata.items() if key.startswith("tokenizer.")}
-    found = {key: value for key, value in found.items() if value not in ("", [])}
-    return {key: Entry(container.types[key][1], value) for key, value in found.items()}
+    entries = {key: value for key, value in container.metadata.items() if key.startswith("tokenizer.")}
+    entries = {key: value for key, value in entries.items() if value not in ("", [])}
+    return {key: Entry(container.types[key][1], value) for key, value in entries.items()}
 
 
 def sentencepiece_vocabulary(tokenizer: Tokenizer) -> Entries:

@@ -67,8 +67,8 @@ def read_folder(path: FilePath, arrays: Arrays) -> ModelFile:
     folder = Path(path)
     settings = read_json(folder / CONFIG)
     config, tied = _config(folder / CONFIG, settings)
-    found, files = _tensors(folder)
-    tensors = {name: info for name, info in found.items() if not name.endswith(UNUSED)}
+    all_tensors, files = _tensors(folder)
+    tensors = {name: info for name, info in all_tensors.items() if not name.endswith(UNUSED)}
     try:
         weights = collect_weights(HUGGING_FACE, config, tied, tensors, arrays)
     except CheckpointError as error:
@@ -130,10 +130,10 @@ def _rope(settings: Settings, context: int) -> tuple[float, RopeScaling | None]:
     old, new = settings.get("rope_scaling"), settings.get("rope_parameters")
     if old is not None and new is not None and old != new:
         raise ConfigError(f"rope_scaling must equal rope_parameters (got {shown(old)}, {shown(new)})")
-    found = old if new is None else new
-    if found is not None and not isinstance(found, dict):
-        raise ConfigError(f"rope_scaling and rope_parameters must be objects (got {shown(found)})")
-    fields: Settings = {name: value for name, value in (found or {}).items() if value is not None}
+    scaling = old if new is None else new
+    if scaling is not None and not isinstance(scaling, dict):
+        raise ConfigError(f"rope_scaling and rope_parameters must be objects (got {shown(scaling)})")
+    fields: Settings = {name: value for name, value in (scaling or {}).items() if value is not None}
     unknown = sorted(fields.keys() - SCALING_FIELDS)
     if unknown:
         raise ConfigError(f"fields of RoPE's scaling must be known ones (got {shown(unknown[0])}): not supported")
@@ -260,20 +260,20 @@ def _fill(
 def _copy_tokenizer(source: FilePath | None, folder: Path) -> tuple[str, ...]:
     """Copy what belongs to a tokenizer, if there is any."""
     place = None if source is None else Path(source) if Path(source).is_dir() else Path(source).parent
-    found = [name for name in TOKENIZER_FILES if place is not None and is_file(place / name)]
-    for name in found:
+    names = [name for name in TOKENIZER_FILES if place is not None and is_file(place / name)]
+    for name in names:
         shutil.copyfile(Path(str(place)) / name, folder / name)
-    if any(name.startswith("tokenizer.") for name in found):
+    if any(name.startswith("tokenizer.") for name in names):
         return ()
     return ("no tokenizer was written: the model's own is in no format of Hugging Face",)
 
 
 def _special_ids(generation: Path, given: Settings | None) -> Settings:
     """BOS and EOS as config.json has them: those of a generation_config.json, else those that are given."""
-    found = {"bos_token_id": 1, "eos_token_id": 2} if given is None else given
+    ids = {"bos_token_id": 1, "eos_token_id": 2} if given is None else given
     if is_file(generation):
-        found = (given or {}) | read_json(generation)
-    return {name: found[name] for name in SPECIAL_IDS if name in found}
+        ids = (given or {}) | read_json(generation)
+    return {name: ids[name] for name in SPECIAL_IDS if name in ids}
 
 
 def _settings(config: Config, tied: bool, dtype: str) -> Settings:

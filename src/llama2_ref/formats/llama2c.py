@@ -85,14 +85,14 @@ def _header(path: FilePath, data: memoryview) -> Header:
 
 def collect_weights(header: Header, data: memoryview, arrays: Arrays) -> Weights:
     """The weights in the bytes of a checkpoint."""
-    found: dict[str, list[Any]] = {}
+    by_name: dict[str, list[Any]] = {}
     for tensor in header.tensors():
         if tensor.name != ROPE_TABLES:  # they hold nothing that the config does not say
-            found.setdefault(tensor.name, []).append(_read(data, tensor, header.group_size, arrays))
+            by_name.setdefault(tensor.name, []).append(_read(data, tensor, header.group_size, arrays))
     fields: dict[str, Any] = {}
     for spec in LLAMA2C.specs():
-        if spec.name in found:
-            made = found[spec.name]
+        if spec.name in by_name:
+            made = by_name[spec.name]
             own = made if spec.per_layer and not spec.is_vector else made[0]
             fields[spec.name] = own[0] if spec.is_vector and not spec.per_layer else own
     return make_weights(fields)

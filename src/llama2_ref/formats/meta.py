@@ -130,19 +130,19 @@ def _load(file: Path) -> dict[str, TensorInfo]:
         rule = "PyTorch must be installed to read .pth files"
         raise MissingExtraError(f"{rule}: pip install 'llama2-twins[torch]', or use the model's safetensors") from None
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # of any kind: the file may hold anything
         rule = f"{file.name} must be an archive of PyTorch that holds nothing but tensors"
         raise CheckpointError(f"{rule} (got {_reason(error)}): nothing else is read, or run") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{file.name} must hold tensors by their names (got {type(found).__name__})")
-    return {name: _view(torch, file, name, tensor) for name, tensor in found.items() if name != UNUSED}
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{file.name} must hold tensors by their names (got {type(loaded).__name__})")
+    return {name: _view(torch, file, name, tensor) for name, tensor in loaded.items() if name != UNUSED}
 
 
 def _reason(error: Exception) -> str:
     """Why PyTorch refuses a file, without its advice, which is to run what is in it."""
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return found[1] if found else shown((str(error).splitlines() or [type(error).__name__])[0])
+    match = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return match[1] if match else shown((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _view(torch: Any, file: Path, name: Any, tensor: Any) -> TensorInfo:

@@ -94,13 +94,13 @@ def _view(view: memoryview, start: int, entry: Entry) -> TensorInfo:
 def _entries(header: bytes, data_bytes: int) -> tuple[dict[str, Entry], dict[str, str]]:
     """name -> (type, shape, first byte, byte behind the last), and the metadata: all checked, in the order of bytes."""
     try:
-        found = parse_object(header)
+        by_name = parse_object(header)
     except ValueError as error:
         raise CheckpointError(f"header: {error}") from None
-    metadata = found.pop(METADATA, {})
+    metadata = by_name.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(is_text(value) for value in metadata.values()):
         raise CheckpointError(f"{METADATA} must be an object of strings (got {shown(metadata)})")
-    entries = {name: _entry(name, fields) for name, fields in found.items()}
+    entries = {name: _entry(name, fields) for name, fields in by_name.items()}
     ordered = dict(sorted(entries.items(), key=lambda item: item[1][2:]))
     end = 0
     for name, (_, _, first, last) in ordered.items():

@@ -96,8 +96,8 @@ class Session:
 
 def check_session(file: SafeTensors, config: Config, model: str) -> tuple[list[int], TensorInfo, TensorInfo]:
     """Tokens, keys and values of a file. Raises CheckpointError if it is no session of this model."""
-    facts, found = file.metadata, file.tensors
-    if facts.get("format") != FORMAT or set(found) != {"tokens", "keys", "values"}:
+    facts, tensors = file.metadata, file.tensors
+    if facts.get("format") != FORMAT or set(tensors) != {"tokens", "keys", "values"}:
         raise CheckpointError("a session must be a file that --session has written (this is another one)")
     if facts.get("version") != VERSION:
         rule = f"a session must be of version {VERSION}"
@@ -105,12 +105,12 @@ def check_session(file: SafeTensors, config: Config, model: str) -> tuple[list[i
     if facts.get("model") != model:
         rule = "a session must be of this model, with the same weights and quantization"
         raise CheckpointError(f"{rule} (this is another one's): use its model, or another file")
-    tokens, keys, values = found["tokens"], found["keys"], found["values"]
+    tokens, keys, values = tensors["tokens"], tensors["keys"], tensors["values"]
     count = tokens.shape[0] if len(tokens.shape) == 1 else 0
     shape = config.n_layers, count, config.kv_dim
     right = tokens.dtype == "I32" and keys.dtype == values.dtype and keys.dtype in ("F32", "F64")
     if not (right and keys.shape == values.shape == shape and 1 <= count <= config.seq_len):
-        got = ", ".join(f"{name} {info.dtype} {shown(list(info.shape))}" for name, info in found.items())
+        got = ", ".join(f"{name} {info.dtype} {shown(list(info.shape))}" for name, info in tensors.items())
         raise CheckpointError(f"a session must hold tokens (T), keys and values (L, T, K*E) (got {got})")
     checksum = f"{crc32(values.data, crc32(keys.data, crc32(tokens.data))):08x}"
     numbers = list(tokens.data.cast("i"))

@@ -67,8 +67,8 @@ class Layout:
 
     def specs(self, vectors_last: bool = False) -> list[TensorSpec]:
         """The tensors that have a place in this format, in the order of Weights; or a layer's vectors behind all."""
-        found = [row.spec for row in TABLE if getattr(row, self.column)]
-        return sorted(found, key=lambda spec: spec.per_layer and spec.is_vector) if vectors_last else found
+        specs = [row.spec for row in TABLE if getattr(row, self.column)]
+        return sorted(specs, key=lambda spec: spec.per_layer and spec.is_vector) if vectors_last else specs
 
     def check_places(self, weights: Weights) -> None:
         """Raise CheckpointError if the weights have a tensor for which this format has no place."""

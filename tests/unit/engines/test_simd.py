@@ -407,8 +407,8 @@ def test_a_team_runs_everyone():
 def test_an_interrupted_pass_is_aborted_and_the_next_one_runs():
     team, aborted, seen = Team(3), threading.Event(), []
 
-    def work(me):
-        if me == 0:
+    def work(thread):
+        if thread == 0:
             raise KeyboardInterrupt
         aborted.wait(10)  # as at a barrier
 
@@ -592,10 +592,10 @@ def test_a_team_waits_for_everyone():
     """Each run ends when the slowest has: one after another, since a thread that is late hides behind later ones."""
     team, done = Team(3), []
 
-    def work(me):
-        if me == slow:
+    def work(thread):
+        if thread == slow:
             time.sleep(0.05)
-            done.append(me)
+            done.append(thread)
 
     for slow in (1, 2):
         team.run(work, lambda: None)

@@ -411,7 +411,7 @@ def test_rows_are_widened_a_few_at_a_time(ask: Ask, model: Path, kind: str, monk
     """How many makes no difference."""
     argv = model, "--backend", "numpy", "--bounds", "closed", "-n", "3", "--quantize", kind, "--json", "-"
     whole = json.loads(ask(0, *argv))["engines"]
-    monkeypatch.setattr("llama2_fast.conformance.closed.BLOCK", 5 * CONFIG.dim)
+    monkeypatch.setattr("llama2_fast.conformance.closed.CACHED_NUMBERS", 5 * CONFIG.dim)
     for a, b in zip(whole[0]["rows"], json.loads(ask(0, *argv))["engines"][0]["rows"], strict=True):
         assert (a["buffer"], a["token"], a["index"]) == (b["buffer"], b["token"], b["index"])
         assert (a["distance"], a["bound"]) == pytest.approx((b["distance"], b["bound"]), rel=1e-6)

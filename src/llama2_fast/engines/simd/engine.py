@@ -55,25 +55,25 @@ class SimdEngine:
         """As llama2_ref.Transformer.forward_batch, with all sequences in one pass."""
         check_batch(self.config, batch)
         logits = self._run(batch, every, None)
-        return logits if every else [each[0] for each in logits]
+        return logits if every else [rows[0] for rows in logits]
 
     def _run(self, batch: Sequence[tuple[Sequence[int], Any]], every: bool, taps: Any) -> list[Array]:
         for _, cache in batch:  # a cache of another model has other sizes: compiled code would write outside of it
             if not isinstance(cache, KVCache) or cache.config != self.config:
                 raise ValueError("a cache must be made by new_cache of this model (this is another one's)")
-        found: list[list[Array]] = [[] for _ in batch]
+        logits_of: list[list[Array]] = [[] for _ in batch]
         with self._lock:
             for pieces in _passes(batch, every):
                 for (number, *_), logits in zip(pieces, self._run_pass(pieces, taps), strict=True):
-                    found[number].append(logits)
-        return [each[0] if len(each) == 1 else np.concatenate(each) for each in found]
+                    logits_of[number].append(logits)
+        return [rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in logits_of]
 
     def _run_pass(self, pieces: list[Piece], taps: Any) -> list[Array]:
         """Run one pass, and return the logits that each piece wants, (wanted, V)."""
         job = self._job
         buffers = job.fill(pieces, taps is not None)
         run, address = self._library.run_step, job.address
-        self._workers.run(lambda me: run(address, me), job.abort)
+        self._workers.run(lambda thread: run(address, thread), job.abort)
         for key, value in buffers.items():
             taps.record(*key, value)
         logits, end = [], 0
@@ -107,14 +107,14 @@ class SimdEngine:
             raise with_cause(NumericsError(reason), cache.length, cause)
 
 
-def _packed(config: Config, weights: Weights, kind: str | None) -> list[Packed]:
+def _packed(config: Config, weights: Weights, quantization: str | None) -> list[Packed]:
     """Embedding, then the matrices of each layer, then the classifier; quantized, where that is asked for.
 
     Raises ValueError unless each has the size that compiled code will believe it to have.
     """
-    if kind:
-        check_quantizable(weights, kind)
-    packed = map_matrices(weights, lambda matrix: pack(matrix, kind))
+    if quantization:
+        check_quantizable(weights, quantization)
+    packed = map_matrices(weights, lambda matrix: pack(matrix, quantization))
     shapes = {spec.name: spec.shape(config) for spec in TENSORS}
     matrices = [("token_embedding_table", packed.token_embedding_table)]
     matrices += [(name, getattr(packed, name)[layer]) for layer in range(config.n_layers) for name in LAYERED]

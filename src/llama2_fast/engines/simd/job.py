@@ -82,7 +82,7 @@ class Job:
         self._fill_rows(pieces)
         self.logits = np.empty((wanted, padded(self._config.vocab_size)), np.float32)
         buffers = _tap_buffers(self._config, count, wanted) if taps else {}
-        self._taps = np.array([each.ctypes.data for each in buffers.values()], np.int64)
+        self._taps = np.array([buffer.ctypes.data for buffer in buffers.values()], np.int64)
         self._set(arrived=0, aborted=0, claimed=0, count=count, wanted=wanted)
         self._set(logits=self.logits.ctypes.data, logits_stride=self.logits.strides[0])
         self._set(taps=self._taps.ctypes.data if taps else 0)
@@ -151,7 +151,7 @@ def _frequencies(size: int, theta: float, scaling: RopeScaling | None = None) ->
     """theta^(-2i/E), correctly rounded for the float64 exponent: the system's power differs from machine to machine."""
     with localcontext(prec=40):
         frequencies = [float(Decimal(theta) ** Decimal(-i / size)) for i in range(0, size, 2)]
-    return np.array(frequencies if scaling is None else [scaling.scale(each) for each in frequencies])
+    return np.array(frequencies if scaling is None else [scaling.scale(frequency) for frequency in frequencies])
 
 
 def _tap_buffers(c: Config, count: int, wanted: int) -> dict[tuple[int, str], Array]:

@@ -41,11 +41,12 @@ def link(libraries: list[Any]) -> Any:
     seen: set[Any] = set()
     waiting = list(libraries)
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, Text) and each not in seen:  # the other one is numba's memory management, which is not used
-            seen.add(each)
-            waiting += each.called
-            for text in each.texts:
+        library = waiting.pop()
+        # The other kind is numba's memory management, which is not used.
+        if isinstance(library, Text) and library not in seen:
+            seen.add(library)
+            waiting += library.called
+            for text in library.texts:
                 whole.link_in(llvm.parse_assembly(text))
     return whole
 
@@ -68,7 +69,7 @@ class _Pipeline(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
         swap = {NativeLowering: _Lowering}
-        pipeline.passes = [(swap.get(each, each), what) for each, what in pipeline.passes]
+        pipeline.passes = [(swap.get(stage, stage), what) for stage, what in pipeline.passes]
         pipeline.finalize()
         return [pipeline]
 

@@ -64,9 +64,9 @@ def library() -> Library:
     add_symbols()
     name = f"kernels-{_digest()}.o"
     for folder in _folders():
-        found = _read(folder / name)
-        if found is not None:
-            return Library(*found)
+        stored = _read(folder / name)
+        if stored is not None:
+            return Library(*stored)
     code, symbols = _compile()
     for folder in _folders():
         if _write(folder / name, code, symbols):
