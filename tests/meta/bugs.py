@@ -448,13 +448,13 @@ MEASUREMENTS = [
         "llama2_fast/tools/bench_models.py",
         ("large shapes are written only to be quantized",
          BENCH + "test_a_large_shape_is_written_only_to_be_read[kinds1-0-files1]",
-         {"(None in kinds or model.is_small)": "True"}),
+         {"(None in quantizations or model.is_small)": "True"}),
         ("disks have room", BENCH + "test_full_disk", {"    if free < size:": "    if False:"}),
     ),
     *of(
         "llama2_fast/tools/bench_peers.py",
         ("the first rate of a program counts", BENCH + "test_rates_are_found",
-         {"found[-1][0] or found[-1][1]": "found[0][0] or found[0][1]"}),
+         {"rates[-1][0] or rates[-1][1]": "rates[0][0] or rates[0][1]"}),
         ("a program that fails has no rate", BENCH + "test_peers_that_do_not_work",
          {"    if done.returncode:\n": "    if False:\n"}),
     ),
@@ -473,7 +473,7 @@ MEASUREMENTS = [
     *of(
         "llama2_fast/tools/stored_weights.py",
         ("scales of int8 groups are counted as two bytes", BENCH + "test_bytes_per_token",
-         {"each = 2 if half else 4": "each = 2"}),
+         {"float_bytes = 2 if half else 4": "float_bytes = 2"}),
         ("the classifier is not read", BENCH + "test_bytes_per_token_of_a_large_shape",
          {'spec.name == "token_embedding_table")': "not spec.per_layer)"}),
     ),
@@ -530,7 +530,7 @@ VERIFIERS = [
     *of(
         "llama2_fast/tools/verify_task.py",
         ("other bits are no reason to complain", VERIFY + "test_other_bits_are_found[3 threads]",
-         {" and not any(each.broken for each in bits)": ""}),
+         {" and not any(identity.broken for identity in bits)": ""}),
         ("more tokens may be asked for than the context holds", VERIFY + "test_arguments",
          {"asked is not None and asked > room": "False"}),
     ),

@@ -27,7 +27,7 @@ EXAMPLES = """\
   {prog} bench --shape stories110M --quantize all --json rates.json --plot rates.png
   {prog} bench stories15M.bin --peer 'llama2.c=./run {{model}} -z {{tokenizer}} -t 0 -n {{steps}}'
 """
-KINDS = ("none", "int8", "int4")
+QUANTIZATIONS = ("none", "int8", "int4")
 PROMPT, STEPS, ROUNDS = 256, 128, 3
 
 
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser, llama2: ModuleType) -> None:
     add("--shape", action="append", default=[], choices=SHAPES, metavar="NAME", help=shapes)
     add("-z", "--tokenizer", metavar="FILE", help="for peers; default: the one beside the checkpoint, or a made-up one")
     add("--backend", choices=(*BACKENDS, "all"), help="default: simd where numba is installed, else numpy")
-    kinds = "integers made of float32 weights; may be repeated (default none)"
-    add("--quantize", action="append", choices=(*KINDS, "all"), help=kinds)
+    choices = "integers made of float32 weights; may be repeated (default none)"
+    add("--quantize", action="append", choices=(*QUANTIZATIONS, "all"), help=choices)
     add("--threads", type=int, metavar="N", help="also for BLAS, and for peers with OpenMP (default: all cores)")
     add("--prompt", type=int, default=PROMPT, metavar="N", help=f"tokens of the prompt (default {PROMPT})")
     steps = f"tokens decoded, from an empty cache (default {STEPS})"
@@ -64,9 +64,9 @@ def run(llama2: ModuleType, args: argparse.Namespace) -> None:
     check_outputs(args)
     engine_works(required=args.backend == "simd")  # compile now, so that it does not count as load time
     models = list(_models(args))
-    kinds = [_kinds(args, model) for model in models]
+    quantizations = [_quantizations(args, model) for model in models]
     tables = []
-    for model, some in zip(models, kinds, strict=True):
+    for model, some in zip(models, quantizations, strict=True):
         tables.append((model, measure_model(model, some, peers, args)))
     report = make_report(tables, args)
     write_outputs(args, report, lambda: table(report), lambda form: plot(report, form))
@@ -81,13 +81,13 @@ def _models(args: argparse.Namespace) -> Iterator[BenchModel]:
         yield model_of_shape(name, files)
 
 
-def _kinds(args: argparse.Namespace, model: BenchModel) -> list[str | None]:
+def _quantizations(args: argparse.Namespace, model: BenchModel) -> list[str | None]:
     """What is made of a model's weights. Raises UsageError if something is asked for of integers."""
-    asked = [kind for each in args.quantize or ["none"] for kind in (KINDS if each == "all" else [each])]
-    kinds = [None if kind == "none" else kind for kind in dict.fromkeys(asked)]
+    asked = [name for choice in args.quantize or ["none"] for name in (QUANTIZATIONS if choice == "all" else [choice])]
+    quantizations = [None if name == "none" else name for name in dict.fromkeys(asked)]
     if not model.has_integers:
-        return kinds
-    if "all" not in (args.quantize or []) and kinds != [None]:
+        return quantizations
+    if "all" not in (args.quantize or []) and quantizations != [None]:
         got = f"they are {model.weights(None)} already"
         raise UsageError(f"{model.name}: weights must be float32 to be quantized ({got})")
     return [None]

@@ -48,13 +48,13 @@ class BenchModel:
         """Is a file of float32 weights small enough to be written only to be quantized?"""
         return shape_header(str(self.shape), 0).file_bytes() <= LARGEST_FILE
 
-    def matrices_as(self, kind: str | None) -> list[MatrixInfo]:
+    def matrices_as(self, quantization: str | None) -> list[MatrixInfo]:
         """The matrices, after `--quantize`."""
-        return quantized(self.matrices, kind) if kind else self.matrices
+        return quantized(self.matrices, quantization) if quantization else self.matrices
 
-    def weights(self, kind: str | None) -> str:
+    def weights(self, quantization: str | None) -> str:
         """The name of the numbers that are measured."""
-        return kind or dtype_names(self.matrices)
+        return quantization or dtype_names(self.matrices)
 
     @property
     def int8_matrices(self) -> list[MatrixInfo]:
@@ -93,10 +93,10 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def prepare_files(
-    model: BenchModel, kinds: Sequence[str | None], peers: Sequence[Peer], folder: Path
+    model: BenchModel, quantizations: Sequence[str | None], peers: Sequence[Peer], folder: Path
 ) -> Sequence[Peer]:
     """Write what is missing of the files. Returns the peers that have all they need: the others are told of."""
-    if model.shape is not None and (None in kinds or model.is_small):
+    if model.shape is not None and (None in quantizations or model.is_small):
         _write_model(model, folder)
     useful = []
     for peer in peers:

@@ -24,32 +24,32 @@ class Peer:
     """Another program, and how to start it."""
 
     name: str
-    words: tuple[str, ...]
+    command: tuple[str, ...]
 
     def takes(self, what: str) -> bool:
         """Does the command hold {what}?"""
-        return any(f"{{{what}}}" in word for word in self.words)
+        return any(f"{{{what}}}" in word for word in self.command)
 
 
 def parse_peer(text: str) -> Peer:
     """A peer from NAME=COMMAND. Raises UsageError or PeerError if there is no such program."""
     name, equals, command = text.partition("=")
     try:
-        words = tuple(shlex.split(command, posix=os.name == "posix"))
+        arguments = tuple(shlex.split(command, posix=os.name == "posix"))
     except ValueError as error:  # a quotation that does not end
         raise UsageError(f"--peer {name}: the command can't be understood ({error})") from None
-    if not (name and equals and words):
+    if not (name and equals and arguments):
         raise UsageError(f"--peer must be NAME=COMMAND (got {text!r})")
-    if shutil.which(words[0]) is None:
-        raise PeerError(f"peer {name}: there is no program {words[0]!r}")
-    return Peer(name, words)
+    if shutil.which(arguments[0]) is None:
+        raise PeerError(f"peer {name}: there is no program {arguments[0]!r}")
+    return Peer(name, arguments)
 
 
 def run_peer(peer: Peer, values: Mapping[str, str], environment: Mapping[str, str]) -> float:
     """The last rate that a program prints of itself; `values` are those of {model}, {steps} and so on."""
-    words = [re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), word) for word in peer.words]
+    command = [re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), word) for word in peer.command]
     try:
-        done = subprocess.run(words, check=False, stdin=subprocess.DEVNULL, capture_output=True, env=environment)
+        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, env=environment)
     except OSError as error:
         raise PeerError(f"peer {peer.name} can't be started ({error.strerror})") from None
     if done.returncode:
@@ -69,5 +69,5 @@ def how_it_ended(done: subprocess.CompletedProcess[bytes]) -> str:
 
 def find_rate(text: str) -> float | None:
     """The last rate in a text: "tok/s: 66.1", "66.1 tok/s", "66.1 tokens per second"."""
-    found = RATE.findall(text)
-    return float(found[-1][0] or found[-1][1]) if found else None
+    rates = RATE.findall(text)
+    return float(rates[-1][0] or rates[-1][1]) if rates else None

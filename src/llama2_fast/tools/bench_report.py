@@ -33,13 +33,13 @@ def _result_report(result: Result, bandwidth: float | None, peers: dict[str, flo
     bandwidth, rate = result.best("bandwidth") or bandwidth, result.best("decode_rate")
     limit = result.limit(bandwidth)
     first = result.rounds[0]
-    found: dict[str, Any] = {"program": result.program, "backend": result.backend, "weights": result.weights}
-    found |= {"threads": first.get("threads"), "bandwidth_by": first.get("bandwidth_by")}
+    row: dict[str, Any] = {"program": result.program, "backend": result.backend, "weights": result.weights}
+    row |= {"threads": first.get("threads"), "bandwidth_by": first.get("bandwidth_by")}
     for name in ("load", "first_token", "prompt_rate", "decode_rate"):
-        found[name] = {"best": result.best(name), "median": result.median(name)}
-    found |= {"peak_bytes": result.best("peak_bytes"), "bytes_per_token": result.bytes_per_token}
-    found |= {"bandwidth": bandwidth, "limit": limit, "share": rate / limit if limit else None}
-    return found | {"ratios": {name: rate / other for name, other in peers.items() if name != result.program}}
+        row[name] = {"best": result.best(name), "median": result.median(name)}
+    row |= {"peak_bytes": result.best("peak_bytes"), "bytes_per_token": result.bytes_per_token}
+    row |= {"bandwidth": bandwidth, "limit": limit, "share": rate / limit if limit else None}
+    return row | {"ratios": {name: rate / other for name, other in peers.items() if name != result.program}}
 
 
 def table(report: dict[str, Any]) -> list[str]:

@@ -45,7 +45,7 @@ class Result:
         return median(known) if known else None
 
     def _known(self, name: str) -> list[Any]:
-        return [found[name] for found in self.rounds if found.get(name) is not None]
+        return [measurement[name] for measurement in self.rounds if measurement.get(name) is not None]
 
     def limit(self, bandwidth: float | None) -> float | None:
         """Tokens per second at which the weights alone take the whole bandwidth."""
@@ -56,24 +56,34 @@ Turn = tuple[str, Result, Callable[[], dict[str, Any]]]  # a name, what it belon
 
 
 def measure_model(
-    model: BenchModel, kinds: Sequence[str | None], peers: Sequence[Peer], args: argparse.Namespace
+    model: BenchModel, quantizations: Sequence[str | None], peers: Sequence[Peer], args: argparse.Namespace
 ) -> list[Result]:
     """All configurations of a model, and the peers, in turns."""
     engines = (["numpy", "simd"] if installed() else ["numpy"]) if args.backend == "all" else [args.backend]
     with temporary_folder() as folder:
-        peers = prepare_files(model, kinds, peers, folder)
+        peers = prepare_files(model, quantizations, peers, folder)
         theirs = {peer: Result(peer.name, None, *_peer_weights(peer, model)) for peer in peers}
-        ours = {(engine, kind): Result("llama2_fast", engine, "", None) for kind in kinds for engine in engines}
+        ours = {
+            (engine, quantization): Result("llama2_fast", engine, "", None)
+            for quantization in quantizations
+            for engine in engines
+        }
         turns: list[Turn] = []
         for peer, result in theirs.items():  # they come first: what is wrong with them is known at once
             turns.append((peer.name, result, partial(_run_peer, peer, model, args)))
-        for (engine, kind), result in ours.items():
-            turns.append((f"{engine or 'auto'} {kind or ''}", result, partial(_run_ours, model, engine, kind, args)))
+        for (engine, quantization), result in ours.items():
+            turns.append(
+                (
+                    f"{engine or 'auto'} {quantization or ''}",
+                    result,
+                    partial(_run_ours, model, engine, quantization, args),
+                )
+            )
         _take_turns(model, turns, args.rounds)
-    for (_, kind), result in ours.items():
+    for (_, quantization), result in ours.items():
         result.backend = result.rounds[0]["backend"]
-        result.weights = model.weights(kind)
-        result.bytes_per_token = bytes_per_token(model.matrices_as(kind), result.backend == "simd")
+        result.weights = model.weights(quantization)
+        result.bytes_per_token = bytes_per_token(model.matrices_as(quantization), result.backend == "simd")
     return [*ours.values(), *theirs.values()]
 
 
@@ -86,21 +96,23 @@ def _take_turns(model: BenchModel, turns: Sequence[Turn], rounds: int) -> None:
                 result.rounds.append(measure())
 
 
-def _run_ours(model: BenchModel, engine: str | None, kind: str | None, args: argparse.Namespace) -> dict[str, Any]:
+def _run_ours(
+    model: BenchModel, engine: str | None, quantization: str | None, args: argparse.Namespace
+) -> dict[str, Any]:
     """One measurement of one configuration."""
-    from_file = "model" in model.files and (model.shape is None or kind is None or model.is_small)
+    from_file = "model" in model.files and (model.shape is None or quantization is None or model.is_small)
     checkpoint = str(model.files["model"]) if from_file else None
     prompt, steps = lengths(model, args)
-    job = Job(checkpoint, model.shape, kind, engine, args.threads, prompt, steps, READ_BYTES, time.time())
-    words = [sys.executable, "-m", f"{__package__}.bench_worker", json.dumps(asdict(job))]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=_environment(args))
+    job = Job(checkpoint, model.shape, quantization, engine, args.threads, prompt, steps, READ_BYTES, time.time())
+    command = [sys.executable, "-m", f"{__package__}.bench_worker", json.dumps(asdict(job))]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=_environment(args))
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
+        measurement: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        found = {"error": f"the process ended {how_it_ended(done)}"}
-    if "error" in found:
-        raise BenchError(f"{model.name}, {model.weights(kind)}, {engine or 'auto'}: {found['error']}")
-    return found
+        measurement = {"error": f"the process ended {how_it_ended(done)}"}
+    if "error" in measurement:
+        raise BenchError(f"{model.name}, {model.weights(quantization)}, {engine or 'auto'}: {measurement['error']}")
+    return measurement
 
 
 def _run_peer(peer: Peer, model: BenchModel, args: argparse.Namespace) -> dict[str, Any]:

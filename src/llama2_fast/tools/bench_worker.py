@@ -53,9 +53,10 @@ def measure(job: Job) -> dict[str, Any]:
     First token: from the start of the process, Python's own included, to the logits behind the prompt. Neither it nor
     the load time says anything where weights are made in memory.
     """
-    found, threads = _rates(job)  # and the model is gone: memory for it and for what follows need not be there at once
+    measured, threads = _rates(job)
+    # The model is gone now: memory for it and for what follows need not be there at once.
     bandwidth, by = read_bandwidth(threads, job.read_bytes)
-    return found | {"threads": threads, "bandwidth": bandwidth, "bandwidth_by": by}
+    return measured | {"threads": threads, "bandwidth": bandwidth, "bandwidth_by": by}
 
 
 def _rates(job: Job) -> tuple[dict[str, Any], int]:
@@ -69,9 +70,9 @@ def _rates(job: Job) -> tuple[dict[str, Any], int]:
     prompt = _seconds(lambda: transformer.forward(tokens, cache))
     _decode(transformer, min(2, job.steps))
     decode = _seconds(lambda: _decode(transformer, job.steps))
-    found = {"backend": transformer.backend, "load": load, "first_token": first_token if job.checkpoint else None}
-    found |= {"prompt_rate": job.prompt / prompt, "decode_rate": job.steps / decode, "peak_bytes": peak_memory()}
-    return found, transformer.threads
+    measured = {"backend": transformer.backend, "load": load, "first_token": first_token if job.checkpoint else None}
+    measured |= {"prompt_rate": job.prompt / prompt, "decode_rate": job.steps / decode, "peak_bytes": peak_memory()}
+    return measured, transformer.threads
 
 
 def _load(job: Job) -> tuple[Transformer, float | None]:
@@ -182,13 +183,13 @@ def _peak_on_windows() -> int | None:
 def main() -> int:
     """Measure, and print what is found."""
     try:
-        found = measure(Job(**json.loads(sys.argv[1])))
+        measured = measure(Job(**json.loads(sys.argv[1])))
     except Llama2Error as error:
-        found = {"error": str(error)}
+        measured = {"error": str(error)}
     except MemoryError:
-        found = {"error": "there is not enough memory for this model and context"}
-    print(json.dumps(found))
-    return 2 if "error" in found else 0
+        measured = {"error": "there is not enough memory for this model and context"}
+    print(json.dumps(measured))
+    return 2 if "error" in measured else 0
 
 
 if __name__ == "__main__":

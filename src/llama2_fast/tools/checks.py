@@ -71,12 +71,12 @@ def check_bit_identity(
     """
     expected = _logits(transformer, tokens, len(tokens))
     parts = [size for size in PARTS if size < len(tokens)]
-    found: list[BitIdentity] = []
+    identities: list[BitIdentity] = []
     steps = len(THREADS) + len(parts) + 3
 
-    def add(kind: str, number: int, logits: Array, right: Array) -> None:
-        found.append(BitIdentity(kind, number, first_difference(logits, right)))
-        tell(len(found) / steps)
+    def add(varied: str, number: int, logits: Array, right: Array) -> None:
+        identities.append(BitIdentity(varied, number, first_difference(logits, right)))
+        tell(len(identities) / steps)
 
     for count in THREADS:
         add("threads", count, _logits(make(count), tokens, len(tokens)), expected)
@@ -86,21 +86,21 @@ def check_bit_identity(
     together = _batch(transformer, sequences)
     for number, (sequence, logits) in enumerate(zip(sequences, together, strict=True), 1):
         add("batch", number, logits, _logits(transformer, sequence, len(sequence)))
-    return found
+    return identities
 
 
 def _logits(transformer: Transformer, tokens: Sequence[int], size: int) -> Array:
     """Logits of every token, (T, V), of a sequence that is given in parts of a size."""
-    cache, found = transformer.new_cache(), []
+    cache, logits = transformer.new_cache(), []
     for start in range(0, len(tokens), size):
-        found.append(transformer.forward(tokens[start : start + size], cache, every=True))
-    return np.concatenate(found)
+        logits.append(transformer.forward(tokens[start : start + size], cache, every=True))
+    return np.concatenate(logits)
 
 
 def _batch(transformer: Transformer, sequences: Sequence[Sequence[int]]) -> list[Array]:
     """Logits of every token of several sequences at once: all but two of their tokens, then one after the other."""
     caches = [transformer.new_cache() for _ in sequences]
-    found: list[list[Any]] = [[] for _ in sequences]
+    logits_of: list[list[Any]] = [[] for _ in sequences]
     heads = [max(1, len(tokens) - 2) for tokens in sequences]
     for step in range(3):
         batch, members = [], []
@@ -110,5 +110,5 @@ def _batch(transformer: Transformer, sequences: Sequence[Sequence[int]]) -> list
                 batch.append((part, caches[i]))
                 members.append(i)
         for i, logits in zip(members, transformer.forward_batch(batch, every=True), strict=True):
-            found[i].append(logits)
-    return [np.concatenate(each) for each in found]
+            logits_of[i].append(logits)
+    return [np.concatenate(parts) for parts in logits_of]

@@ -31,7 +31,7 @@ def shape_header(name: str, version: int) -> Header:
     return Header(version, config, name.startswith("stories"), default_group_size(config) if version == 2 else 0)
 
 
-def random_weights(header: Header, kind: str | None = None) -> Weights:
+def random_weights(header: Header, quantization: str | None = None) -> Weights:
     """Weights of a model, float32, or "int8" or "int4".
 
     All matrices are views of one buffer, so that a large model takes little memory before someone copies it: into a
@@ -42,20 +42,22 @@ def random_weights(header: Header, kind: str | None = None) -> Weights:
     rng, dim = np.random.default_rng(0), header.config.dim
     count, ends = max(rows * cols for _, rows, cols in shapes.values()), slice(BOS * dim, (BOS + 2) * dim)
     numbers: Any
-    if kind is None:
+    if quantization is None:
         numbers = rng.standard_normal(count, np.float32) * np.float32(dim**-0.5)
         numbers[ends] /= 100
     else:
-        numbers = rng.integers(*((INT4_MIN, -INT4_MIN) if kind == "int4" else (-Q_MAX, Q_MAX + 1)), count, np.int8)
+        numbers = rng.integers(
+            *((INT4_MIN, -INT4_MIN) if quantization == "int4" else (-Q_MAX, Q_MAX + 1)), count, np.int8
+        )
         numbers[ends] = np.sign(numbers[ends])
-    scale = np.float16(dim**-0.5 / numbers.std(dtype=np.float64)) if kind else 1.0
+    scale = np.float16(dim**-0.5 / numbers.std(dtype=np.float64)) if quantization else 1.0
 
     def matrix(rows: int, cols: int) -> Any:
         view = numbers[: rows * cols].reshape(rows, cols)
-        if kind is None:
+        if quantization is None:
             return view
-        scales = np.full((rows, cols // matrix_group_size(cols, kind)), scale, np.float32)
-        return (Int4Matrix if kind == "int4" else Int8Matrix)(view, scales)
+        scales = np.full((rows, cols // matrix_group_size(cols, quantization)), scale, np.float32)
+        return (Int4Matrix if quantization == "int4" else Int8Matrix)(view, scales)
 
     fields: dict[str, Any] = {}
     for name, (copies, rows, cols) in shapes.items():

@@ -34,8 +34,8 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
     yield f"{report['machine']['processor']}, {report['machine']['cores']} cores"
     yield f"numpy {versions['numpy']} with {report['blas']}, Python {versions['python']}"
     count, given = len(tokens["ids"]), tokens["given"]
-    kinds = [f"{given} given"] * bool(given) + [f"{count - given} random"] * (count > given)
-    yield f"tokens: {count} ({', '.join(kinds)}), {tokens['prompt']} of them at once, the others one by one"
+    origins = [f"{given} given"] * bool(given) + [f"{count - given} random"] * (count > given)
+    yield f"tokens: {count} ({', '.join(origins)}), {tokens['prompt']} of them at once, the others one by one"
     loops = "the reference's own loops, on numbers that carry their error"
     yield f"bounds: {loops if report['settings']['bounds'] == 'loops' else 'closed formulas, without BLAS'}"
 
@@ -75,10 +75,10 @@ def _ratio(row: dict[str, Any]) -> float:
 
 
 def _engine_summary(engine: dict[str, Any]) -> Iterator[str]:
-    name, rows, promises = engine["name"], engine["rows"], engine["promises"]
+    name, rows, identities = engine["name"], engine["rows"], engine["promises"]
     wrong = [row for row in rows if row["wrong"]]
     if wrong:
-        yield f"{name}: WRONG: {_guilty(wrong[0])}; {len(wrong)} of {len(rows)} buffers break their bounds"
+        yield f"{name}: WRONG: {_first_wrong_text(wrong[0])}; {len(wrong)} of {len(rows)} buffers break their bounds"
     else:
         worst = max(rows, key=_ratio)
         nearest = f"at most {_ratio(worst):.0%} of it, in {_place(worst)}"
@@ -86,17 +86,17 @@ def _engine_summary(engine: dict[str, Any]) -> Iterator[str]:
     if engine["engine"] == "numpy":
         yield f"{name}: equal bits are not promised, since BLAS adds in an order of its own"
         return
-    for promise in promises:
-        if promise["broken"]:
-            yield f"{name}: WRONG: not the same bits: {promise['what']}: {promise['broken']}"
-    kept = [_kept(list(group)) for _, group in groupby(promises, lambda promise: promise["kind"])]
+    for identity in identities:
+        if identity["broken"]:
+            yield f"{name}: WRONG: not the same bits: {identity['what']}: {identity['broken']}"
+    kept = [_kept(list(group)) for _, group in groupby(identities, lambda identity: identity["kind"])]
     if any(kept):
         yield f"{name}: the same bits {'; '.join(filter(None, kept))}"
 
 
-def _kept(promises: Sequence[dict[str, Any]]) -> str:
+def _kept(identities: Sequence[dict[str, Any]]) -> str:
     """The promises of one kind that are kept, as in "with 1, 2 or 3 threads"."""
-    numbers = [str(promise["number"]) for promise in promises if not promise["broken"]]
+    numbers = [str(identity["number"]) for identity in identities if not identity["broken"]]
     if not numbers:
         return ""
     few = " or ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
@@ -104,10 +104,10 @@ def _kept(promises: Sequence[dict[str, Any]]) -> str:
         "threads": f"with {few} threads",
         "parts": f"in parts of {few} tokens",
         "batch": f"as sequence {few} of a batch",
-    }[promises[0]["kind"]]
+    }[identities[0]["kind"]]
 
 
-def _guilty(row: dict[str, Any]) -> str:
+def _first_wrong_text(row: dict[str, Any]) -> str:
     """The first buffer in the order of the model that breaks its bound: what makes it is wrong."""
     numbers = f"{_shown(row['got'], '.9g')}, must be {_shown(row['value'], '.9g')} +- {_shown(row['bound'], '.2g')}"
     return f"{_place(row)} ({row['kernel']}) first: {numbers}, at token {row['token']}, index {row['index']}"
@@ -123,105 +123,108 @@ def _total(rows: Sequence[dict[str, Any]]) -> int:
 
 def _summary(report: dict[str, Any]) -> str:
     """One line that says it all."""
-    found = []
+    problems = []
     for engine in report["engines"]:
         wrong = next((row for row in engine["rows"] if row["wrong"]), None)
-        broken = next((promise for promise in engine["promises"] if promise["broken"]), None)
+        broken = next((identity for identity in engine["promises"] if identity["broken"]), None)
         if wrong is not None:
-            found.append(f"{engine['name']} breaks the bound of {_place(wrong)} ({wrong['kernel']})")
+            problems.append(f"{engine['name']} breaks the bound of {_place(wrong)} ({wrong['kernel']})")
         elif broken is not None:
-            found.append(f"{engine['name']} gives other bits with {broken['what']}")
+            problems.append(f"{engine['name']} gives other bits with {broken['what']}")
     logits = report["logits"]
     if logits is not None and not logits["right"]:
         where = logits["first_unexplained"]["position"]
-        found.append(f"{logits['name']} parts at position {where}, which is not explained")
-    if found:
-        return f"WRONG: {'; '.join(found)}"
+        problems.append(f"{logits['name']} parts at position {where}, which is not explained")
+    if problems:
+        return f"WRONG: {'; '.join(problems)}"
     engines = " and ".join(dict.fromkeys(engine["engine"] for engine in report["engines"]))
     right = f"right: {engines}, on {report['model']['name']}"
     if logits is None:
         return right
-    parting = "parts where that is explained" if logits["first"] else "never parts"
+    divergence = "parts where that is explained" if logits["first"] else "never parts"
     times = f"{logits['distance'] / logits['ours']:.3g} times" if logits["ours"] else "not"
-    return f"{right}; {logits['name']} {parting}, and is off by {times} what rounding does"
+    return f"{right}; {logits['name']} {divergence}, and is off by {times} what rounding does"
 
 
-def _logits_text(found: dict[str, Any], tokens: dict[str, Any], every: bool) -> Iterator[str]:
+def _logits_text(logits: dict[str, Any], tokens: dict[str, Any], every: bool) -> Iterator[str]:
     """What was found about another program's logits."""
-    positions, name = found["positions"], found["name"]
-    yield f"{name}, beside the float64 value and {found['engine']}:"
-    yield from _positions_table(found, every)
+    positions, name = logits["positions"], logits["name"]
+    yield f"{name}, beside the float64 value and {logits['engine']}:"
+    yield from _positions_table(logits, every)
     yield ""
-    where = f"at position {found['position']}, token {_token(found, found['index'])}"
-    times = _times(found["distance"], found["ours"])
-    yield f"{name}: off by at most {_shown(found['distance'], '.2e')}, {where}: {times}"
+    where = f"at position {logits['position']}, token {_token(logits, logits['index'])}"
+    times = _times(logits["distance"], logits["ours"])
+    yield f"{name}: off by at most {_shown(logits['distance'], '.2e')}, {where}: {times}"
     if len(positions) > 1:
         theirs, ours = positions[0]["theirs"], positions[0]["ours"]
         yield f"  at position {positions[0]['position']}: off by {_shown(theirs, '.2e')}, {_times(theirs, ours)}"
-    rise = found["rise"]
+    rise = logits["rise"]
     if rise is not None:
         times = f"from {rise['before']:.3g} to {_shown(rise['times'], '.3g')} times"
-        yield f"  rises most at position {rise['position']}: {times} what {found['engine']} is off by there"
-    for hint in found["hints"]:
+        yield f"  rises most at position {rise['position']}: {times} what {logits['engine']} is off by there"
+    for hint in logits["hints"]:
         yield f"  {hint}"
-    if found["unused"]:
-        yield f"  note: {found['unused']} more rows than tokens, which are not compared (--tokens FILE names all ids)"
-    yield from _partings_text(found)
+    if logits["unused"]:
+        yield f"  note: {logits['unused']} more rows than tokens, which are not compared (--tokens FILE names all ids)"
+    yield from _divergences_text(logits)
 
 
-def _positions_table(found: dict[str, Any], every: bool) -> Iterator[str]:
-    positions = found["positions"]
+def _positions_table(logits: dict[str, Any], every: bool) -> Iterator[str]:
+    positions = logits["positions"]
     chosen = set(range(len(positions)))
     if len(positions) > SHOWN and not every:
         first = positions[0]["position"]
-        marks = [p["position"] - first for p in (found["rise"], found["first"], found["first_unexplained"], found) if p]
+        marks = [
+            p["position"] - first for p in (logits["rise"], logits["first"], logits["first_unexplained"], logits) if p
+        ]
         chosen = {0, 1, 2, len(positions) - 1} | {m + step for m in marks for step in (-1, 0, 1)}
-    cells = [["position", "error", found["engine"], "times", "likeliest", "theirs", "margin"]]
+    cells = [["position", "error", logits["engine"], "times", "likeliest", "theirs", "margin"]]
     for i, p in enumerate(positions):
         if i in chosen:
             numbers = [_shown(p["theirs"], ".2e"), _shown(p["ours"], ".2e"), _shown(p["times"], ".3g")]
             same = p["likeliest"] == p["their_likeliest"] and p["finite"]
-            other = "the same" if same else _token(found, p["their_likeliest"]) if p["finite"] else "not finite"
+            other = "the same" if same else _token(logits, p["their_likeliest"]) if p["finite"] else "not finite"
             margin = "-" if same else _shown(p["margin"], ".2e")
-            cells.append([str(p["position"]), *numbers, _token(found, p["likeliest"]), other, margin])
+            cells.append([str(p["position"]), *numbers, _token(logits, p["likeliest"]), other, margin])
     yield from _columns(cells, right=(0, 1, 2, 3, 6))
     if len(chosen) < len(positions):
         yield f"({len(cells) - 1} of {len(positions)} positions; --all shows every one)"
 
 
-def _partings_text(found: dict[str, Any]) -> Iterator[str]:
+def _divergences_text(logits: dict[str, Any]) -> Iterator[str]:
     """Where the two part first, and where they part first without an explanation."""
-    count, enough = len(found["positions"]), found["enough"]
-    if not found["first"]:
-        yield f"{found['name']}: never parts: the likeliest token is the same at {_many(count, 'position')}"
-        if enough:
-            yield f"  but it is off by enough to part at {len(enough)} of them, first at position {enough[0]}"
+    count, could_diverge = len(logits["positions"]), logits["enough"]
+    if not logits["first"]:
+        yield f"{logits['name']}: never parts: the likeliest token is the same at {_many(count, 'position')}"
+        if could_diverge:
+            places = f"{len(could_diverge)} of them, first at position {could_diverge[0]}"
+            yield f"  but it is off by enough to part at {places}"
         return
-    differ = f"{found['parted']} of {count} positions differ, {found['unexplained']} of them without explanation"
-    yield from _parting_text(found, found["first"], "they part", differ)
-    later = found["first_unexplained"]
-    if later and later != found["first"]:
-        yield from _parting_text(found, later, "they part again", "the first that is not explained")
+    differ = f"{logits['parted']} of {count} positions differ, {logits['unexplained']} of them without explanation"
+    yield from _divergence_text(logits, logits["first"], "they part", differ)
+    later = logits["first_unexplained"]
+    if later and later != logits["first"]:
+        yield from _divergence_text(logits, later, "they part again", "the first that is not explained")
 
 
-def _parting_text(found: dict[str, Any], parting: dict[str, Any], what: str, note: str) -> Iterator[str]:
-    ours, theirs = _token(found, parting["likeliest"]), _token(found, parting["their_likeliest"])
-    if not parting["finite"]:
-        yield f"{what} at position {parting['position']}: token {theirs} is not finite ({note})"
+def _divergence_text(logits: dict[str, Any], divergence: dict[str, Any], what: str, note: str) -> Iterator[str]:
+    ours, theirs = _token(logits, divergence["likeliest"]), _token(logits, divergence["their_likeliest"])
+    if not divergence["finite"]:
+        yield f"{what} at position {divergence['position']}: token {theirs} is not finite ({note})"
         return
-    margin, engine, allowed = parting["margin"], found["engine"], f"twice {parting['allowed'] / 2:.2e}"
-    yield f"{what} at position {parting['position']}: ours is {ours}, theirs {theirs} ({note})"
+    margin, engine, allowed = divergence["margin"], logits["engine"], f"twice {divergence['allowed'] / 2:.2e}"
+    yield f"{what} at position {divergence['position']}: ours is {ours}, theirs {theirs} ({note})"
     below = f"theirs is {margin:.2e} below ours"
-    yield f"  top-2 margin {parting['top2']:.2e}; {below}; {engine} is off by {parting['ours']:.2e}"
-    if margin <= 2 * parting["ours"]:
+    yield f"  top-2 margin {divergence['top2']:.2e}; {below}; {engine} is off by {divergence['ours']:.2e}"
+    if margin <= 2 * divergence["ours"]:
         yield f"  explained by float32 rounding: the margin is at most {allowed}"
-    elif parting["explained"]:
-        coarse = f"it was {parting['coarseness']:.3g} times as coarse as {engine}, or more, at every position before"
+    elif divergence["explained"]:
+        coarse = f"it was {divergence['coarseness']:.3g} times as coarse as {engine}, or more, at every position before"
         yield f"  explained by coarser arithmetic: {coarse}: the margin is at most {allowed}"
     else:
         yield f"  NOT explained by rounding: the margin is more than {allowed}"
-        if margin <= 2 * (parting["before"] or 0.0):
-            yield f"  it was off by {parting['before']:.2e} before, but not at every position: look where it rises"
+        if margin <= 2 * (divergence["before"] or 0.0):
+            yield f"  it was off by {divergence['before']:.2e} before, but not at every position: look where it rises"
 
 
 def _times(theirs: float | None, ours: float) -> str:
@@ -231,8 +234,8 @@ def _times(theirs: float | None, ours: float) -> str:
     return f"{theirs / ours:.3g} times what float32 rounding does here ({ours:.2e})" if ours else "where ours is exact"
 
 
-def _token(found: dict[str, Any], token: int) -> str:
-    text = found["pieces"].get(str(token))
+def _token(logits: dict[str, Any], token: int) -> str:
+    text = logits["pieces"].get(str(token))
     return str(token) if text is None else f"{text!r} ({token})"
 
 

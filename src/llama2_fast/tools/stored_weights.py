@@ -29,20 +29,20 @@ def stored_matrices(weights: Weights) -> list[MatrixInfo]:
 
 
 def _info(matrix: Any) -> MatrixInfo:
-    kind = matrix_of(matrix)
-    rows, cols = kind.shape
-    if kind.group_size:
-        return MatrixInfo(rows, cols, kind.label, kind.group_size)
+    form = matrix_of(matrix)
+    rows, cols = form.shape
+    if form.group_size:
+        return MatrixInfo(rows, cols, form.label, form.group_size)
     return MatrixInfo(rows, cols, str(matrix.dtype))
 
 
 def float32_matrices(config: Config) -> list[MatrixInfo]:
     """The same of a model whose weights are float32 numbers."""
-    found = []
+    matrices = []
     for spec in filter(_multiplies, TENSORS):
         rows, cols = spec.shape(config)
-        found += [MatrixInfo(rows, cols, "float32")] * (config.n_layers if spec.per_layer else 1)
-    return found
+        matrices += [MatrixInfo(rows, cols, "float32")] * (config.n_layers if spec.per_layer else 1)
+    return matrices
 
 
 def _multiplies(spec: TensorSpec) -> bool:
@@ -58,9 +58,9 @@ def dtype_names(matrices: Sequence[MatrixInfo]) -> str:
     return ", ".join(sorted(sizes, key=lambda dtype: -sizes[dtype]))
 
 
-def quantized(matrices: Sequence[MatrixInfo], kind: str) -> list[MatrixInfo]:
+def quantized(matrices: Sequence[MatrixInfo], quantization: str) -> list[MatrixInfo]:
     """What `--quantize` makes of them: "int8" or "int4"."""
-    return [m._replace(dtype=kind, group_size=matrix_group_size(m.cols, kind)) for m in matrices]
+    return [m._replace(dtype=quantization, group_size=matrix_group_size(m.cols, quantization)) for m in matrices]
 
 
 def bytes_per_token(matrices: Sequence[MatrixInfo], packed: bool) -> float:
@@ -79,7 +79,7 @@ def _bytes_per_number(matrix: MatrixInfo, packed: bool) -> Iterator[float]:
         return
     half = packed and matrix.dtype != "int8"
     yield 0.5 if half else 1
-    each = 2 if half else 4
-    yield each / matrix.group_size
+    float_bytes = 2 if half else 4
+    yield float_bytes / matrix.group_size
     if matrix.dtype == OFFSETS:
-        yield each / matrix.group_size
+        yield float_bytes / matrix.group_size

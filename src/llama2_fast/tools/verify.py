@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser, llama2: ModuleType) -> None:
     steps = f"tokens that are checked, random ones after those given (default {STEPS}, fewer for large models)"
     add("-n", "--steps", type=int, metavar="N", help=steps)
     add("--backend", choices=(*ENGINES, "all"), default="all", help="default: all that can be used here")
-    kinds = "make integers of float32 weights first, or float32 numbers of a version 2 file's integers"
-    add("--quantize", choices=("none", *LARGEST_GROUP, "float32"), help=kinds)
+    choices = "make integers of float32 weights first, or float32 numbers of a version 2 file's integers"
+    add("--quantize", choices=("none", *LARGEST_GROUP, "float32"), help=choices)
     add("--threads", type=int, metavar="N", help="default: one on each core (BLAS has its own setting)")
     bounds = (
         "the reference's loops on numbers that carry their error, or the same as formulas (default: loops if quick)"

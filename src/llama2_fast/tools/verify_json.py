@@ -17,28 +17,28 @@ def _number(x: float) -> float | None:
 def row_report(row: Row) -> dict[str, Any]:
     """A buffer of a layer: the number that comes nearest to its bound."""
     worst = row.worst
-    found: dict[str, Any] = {"layer": row.layer, "buffer": row.name, "kernel": row.kernel}
+    report: dict[str, Any] = {"layer": row.layer, "buffer": row.name, "kernel": row.kernel}
     for name in ("distance", "bound", "ratio", "got", "value"):
-        found[name] = None if worst is None else _number(getattr(worst, name))
-    found |= {"token": row.token, "index": worst.index[0]} if worst else {"token": None, "index": None}
-    return found | {"numbers": row.numbers, "wrong": row.wrong}
+        report[name] = None if worst is None else _number(getattr(worst, name))
+    report |= {"token": row.token, "index": worst.index[0]} if worst else {"token": None, "index": None}
+    return report | {"numbers": row.numbers, "wrong": row.wrong}
 
 
-def logits_report(found: Findings, pieces: dict[int, str]) -> dict[str, Any]:
+def logits_report(findings: Findings, pieces: dict[int, str]) -> dict[str, Any]:
     """Everything about another program's logits. `pieces` are how tokens read."""
-    worst, divergences = found.worst, found.divergences
-    unexplained = [each for each in divergences if not each.explained]
+    worst, divergences = findings.worst, findings.divergences
+    unexplained = [divergence for divergence in divergences if not divergence.explained]
     report: dict[str, Any] = {
         "right": not unexplained,
-        "distance": _number(worst.theirs), "position": worst.position, "index": worst.index, "ours": found.ours,
+        "distance": _number(worst.theirs), "position": worst.position, "index": worst.index, "ours": findings.ours,
         "rise": None, "parted": len(divergences), "unexplained": len(unexplained),
         "first": _divergence(divergences), "first_unexplained": _divergence(unexplained),
-        "enough": [p.position for p in found.positions if p.could_diverge], "hints": found.hints,
+        "enough": [p.position for p in findings.positions if p.could_diverge], "hints": findings.hints,
         "pieces": {str(token): piece for token, piece in pieces.items()},
-        "positions": [_plain(p) | {"times": _number(p.times)} for p in found.positions],
+        "positions": [_plain(p) | {"times": _number(p.times)} for p in findings.positions],
     }  # fmt: skip
-    if found.rise is not None:
-        position, before = found.rise
+    if findings.rise is not None:
+        position, before = findings.rise
         report["rise"] = {"position": position.position, "before": before, "times": _number(position.times)}
     return report
 
@@ -51,5 +51,5 @@ def _divergence(divergences: Sequence[Divergence]) -> dict[str, Any] | None:
     return _plain(first) | {"allowed": first.allowed, "explained": first.explained}
 
 
-def _plain(found: Position | Divergence) -> dict[str, Any]:
-    return {name: _number(value) if isinstance(value, float) else value for name, value in asdict(found).items()}
+def _plain(record: Position | Divergence) -> dict[str, Any]:
+    return {name: _number(value) if isinstance(value, float) else value for name, value in asdict(record).items()}

@@ -49,7 +49,7 @@ class VerifyTask:
         self.path: FilePath = BUNDLED if checkpoint is None else checkpoint
         self._file = read_model(self.path)
         self.config, self._weights = self._file.config, self._file.weights
-        self.engines, self.kinds = _engines(args.backend), self._kinds()
+        self.engines, self.quantizations = _engines(args.backend), self._quantizations()
         given = self._given()
         self.logits = None if args.logits is None else read_logits(args.logits, self.config.vocab_size)
         if self.logits is not None:
@@ -62,21 +62,21 @@ class VerifyTask:
         self.tokens = _continued(self.given, self.config.vocab_size, self.steps)
         self.loops = args.bounds == "loops" or (args.bounds == "auto" and self._work() <= LOOPS_WORK)
 
-    def _kinds(self) -> list[str]:
+    def _quantizations(self) -> list[str]:
         """Which weights are checked: those of the file, and of the bundled model, which are int8, float32 ones too."""
         asked = self.args.quantize
-        own = _kind(self._weights)
+        own = _own_quantization(self._weights)
         if asked in LARGEST_GROUP:
             check_quantizable(self._weights, asked)
         if asked is None and self.path == BUNDLED and self.args.logits is None:
             return list(dict.fromkeys((own, "float32")))
         return [own if asked in (None, "none") else asked]
 
-    def _as(self, kind: str) -> Weights:
+    def _as(self, quantization: str) -> Weights:
         """The weights of a kind, made of those of the file if they are another."""
-        if kind in LARGEST_GROUP and kind == self.args.quantize:
-            return quantize_weights(self._weights, kind)
-        return quantize_weights(self._weights, kind) if kind == "float32" else self._weights
+        if quantization in LARGEST_GROUP and quantization == self.args.quantize:
+            return quantize_weights(self._weights, quantization)
+        return quantize_weights(self._weights, quantization) if quantization == "float32" else self._weights
 
     def _given(self) -> list[int] | None:
         """The tokens that the user names, if any."""
@@ -101,11 +101,11 @@ class VerifyTask:
         asked, room = self.args.steps, self.config.seq_len
         if asked is not None and asked > room:
             raise PromptError(f"--steps must be at most {room}, the context of this model (got {asked})")
-        each = _size(self._weights) * len(self.engines) * len(self.kinds)
-        return int(asked or min(room, max(MIN_STEPS, min(STEPS, CLOSED_WORK // each))))
+        work = _size(self._weights) * len(self.engines) * len(self.quantizations)
+        return int(asked or min(room, max(MIN_STEPS, min(STEPS, CLOSED_WORK // work))))
 
     def _work(self) -> int:
-        return _size(self._weights) * self.steps * len(self.engines) * len(self.kinds)
+        return _size(self._weights) * self.steps * len(self.engines) * len(self.quantizations)
 
     def _transformer(self, engine: str, weights: Weights, threads: int | None) -> Transformer:
         return Transformer(self.config, weights, threads=threads, backend=engine)
@@ -114,9 +114,9 @@ class VerifyTask:
         """Run everything. Returns what JSON holds."""
         engines, logits = [], None
         with StatusLine() as status:
-            for kind in self.kinds:
-                weights = self._as(kind)
-                engines += [self._check(engine, kind, weights, status) for engine in self.engines]
+            for quantization in self.quantizations:
+                weights = self._as(quantization)
+                engines += [self._check(engine, quantization, weights, status) for engine in self.engines]
                 if self.logits is not None:
                     logits = self._compare(self.logits, weights, status)
                 del weights
@@ -139,9 +139,9 @@ class VerifyTask:
             "versions": versions, "blas": _blas(),
         }  # fmt: skip
 
-    def _check(self, engine: str, kind: str, weights: Weights, status: StatusLine) -> dict[str, Any]:
+    def _check(self, engine: str, quantization: str, weights: Weights, status: StatusLine) -> dict[str, Any]:
         """One engine, with weights of one kind."""
-        name = engine if len(self.kinds) == 1 else f"{engine}, {kind}"
+        name = engine if len(self.quantizations) == 1 else f"{engine}, {quantization}"
         transformer = self._transformer(engine, weights, self.args.threads)
         rows = check_bounds(transformer, weights, self.tokens, self.loops, _share_of(status, f"{name}: bounds"))
         bits: list[BitIdentity] = []
@@ -154,27 +154,32 @@ class VerifyTask:
         return {
             "name": name,
             "engine": engine,
-            "weights": kind,
-            "right": not any(row.wrong for row in rows) and not any(each.broken for each in bits),
+            "weights": quantization,
+            "right": not any(row.wrong for row in rows) and not any(identity.broken for identity in bits),
             "rows": [row_report(row) for row in rows],
-            "promises": [{"what": each.what, **asdict(each)} for each in bits],
+            "promises": [{"what": identity.what, **asdict(identity)} for identity in bits],
         }
 
     def _compare(self, logits: Any, weights: Weights, status: StatusLine) -> dict[str, Any]:
         """The other program's logits, beside those of the engine that would run the model."""
         engine = self.engines[-1]
         transformer = self._transformer(engine, weights, self.args.threads)
-        found = compare_logits(transformer, weights, self.given, logits, _share_of(status, "logits"))
+        findings = compare_logits(transformer, weights, self.given, logits, _share_of(status, "logits"))
         name = Path(self.args.logits).name
-        return {"name": name, "engine": engine, "unused": self.unused, **logits_report(found, self._pieces(found))}
+        return {
+            "name": name,
+            "engine": engine,
+            "unused": self.unused,
+            **logits_report(findings, self._pieces(findings)),
+        }
 
-    def _pieces(self, found: Findings) -> dict[int, str]:
+    def _pieces(self, findings: Findings) -> dict[int, str]:
         """How the tokens read that matter, where there is a tokenizer."""
         try:
             vocabulary = self.vocabulary()
         except Llama2Error:
             return {}
-        ids = {token for p in found.positions for token in (p.likeliest, p.their_likeliest)} | set(self.given)
+        ids = {token for p in findings.positions for token in (p.likeliest, p.their_likeliest)} | set(self.given)
         return {token: vocabulary.token_text(token) for token in ids}
 
 
@@ -208,7 +213,7 @@ def _size(weights: Weights) -> int:
     return sum(matrix.rows * matrix.cols for matrix in stored_matrices(weights))
 
 
-def _kind(weights: Weights) -> str:
+def _own_quantization(weights: Weights) -> str:
     """What a file holds: "float32" or "int8", else "stored": whatever another program's does."""
     names = dtype_names(stored_matrices(weights))
     return names if names in ("float32", "int8") else "stored"
