@@ -49,13 +49,13 @@ class Matrix(Sequence[Any]):
 class Expanding:
     """A flat buffer of 16-bit floating-point numbers that become Python's floats when a slice is asked for.
 
-    `kind` is "F16" or "BF16" (the upper half of a float32). What is in the file stays in its memory map.
+    `dtype` is "F16" or "BF16" (the upper half of a float32). What is in the file stays in its memory map.
     """
 
-    __slots__ = ("_data", "_kind")
+    __slots__ = ("_data", "_dtype")
 
-    def __init__(self, data: memoryview, kind: str) -> None:
-        self._data, self._kind = data, kind
+    def __init__(self, data: memoryview, dtype: str) -> None:
+        self._data, self._dtype = data, dtype
 
     def __len__(self) -> int:
         return len(self._data) // 2
@@ -64,7 +64,7 @@ class Expanding:
         """The numbers of a slice whose step is 1, as float32 numbers: exact."""
         start, stop, _ = index.indices(len(self))
         data = self._data[2 * start : 2 * stop]
-        if self._kind == "F16":
+        if self._dtype == "F16":
             return array("f", struct.unpack(f"<{len(data) // 2}e", data))
         wide = bytearray(2 * len(data))
         wide[2::4], wide[3::4] = data[0::2], data[1::2]
@@ -82,7 +82,7 @@ class FloatMatrix:
         self.rows = rows
 
     @property
-    def kind(self) -> str:
+    def fingerprint_name(self) -> str:
         """The name by which a session tells kinds apart: floats of any width are one, since they are exact here."""
         return "float"
 
@@ -137,7 +137,7 @@ class IntegerMatrix:
         return len(self.q[0]) // len(self.scale[0])
 
     @property
-    def kind(self) -> str:
+    def fingerprint_name(self) -> str:
         """The name by which a session tells kinds apart."""
         return type(self).__name__
 

@@ -334,7 +334,7 @@ def test_ties_are_quantized_as_by_the_reference(kind, size):
 def test_large_scores_in_any_block():
     """Scores far apart: softmax overflows unless it takes off the greatest, wherever among 64 positions that is."""
     config = Config(8, 8, 1, 1, 1, 40, 64)
-    twins = random_twins(config, seed=5, kind="large")
+    twins = random_twins(config, seed=5, distribution="large")
     tokens = np.random.default_rng(2).integers(0, 40, 64).tolist()
     transformer, taps = compiled(twins, None, threads=1), llama2_fast.Taps()
     transformer.forward(tokens, transformer.new_cache(), every=True, taps=taps)

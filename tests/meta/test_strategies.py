@@ -13,7 +13,7 @@ from fuzz.test_quantize import groups, integers, near_ties, products
 from fuzz.test_sampler import coins, distributions, grid_distributions, topps
 from fuzz.test_transformer import runs
 from llama2_fast.conformance import strategies
-from llama2_fast.conformance.random_models import KINDS, random_matrix
+from llama2_fast.conformance.random_models import DISTRIBUTIONS, random_matrix
 from llama2_fast.conformance.strategies import (
     configs,
     encodings,
@@ -179,8 +179,8 @@ LOOKS = {
 
 
 def test_weights_look_like_their_kind():
-    assert set(LOOKS) == set(KINDS)
-    for kind in KINDS:
+    assert set(LOOKS) == set(DISTRIBUTIONS)
+    for kind in DISTRIBUTIONS:
         w = random_matrix(np.random.default_rng(0), 20, 30, kind)
         assert w.shape == (20, 30)
         assert w.dtype == np.float32

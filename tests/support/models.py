@@ -80,9 +80,9 @@ def write_tokenizer(path: Path, tokens: list[bytes], scores: list[float]) -> Pat
     return path
 
 
-def write_model(folder: Path, config: llama2_ref.Config, seed: int = 0, version: int = 0, **kind: Any) -> Path:
+def write_model(folder: Path, config: llama2_ref.Config, seed: int = 0, version: int = 0, **options: Any) -> Path:
     """A random model with its tokenizer beside it: `folder/model.bin` and `folder/tokenizer.bin`."""
-    twins = random_twins(config, seed, **kind)
+    twins = random_twins(config, seed, **options)
     path = folder / "model.bin"
     llama2_fast.write_checkpoint(path, config, twins.fast, version)
     write_tokenizer(folder / "tokenizer.bin", *vocabulary(config.vocab_size))

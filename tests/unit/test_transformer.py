@@ -188,7 +188,7 @@ def test_threads_must_be_positive():
 def test_overflow_in_threads_is_an_error_and_not_a_warning(tmp_path, version, backend):
     """Numbers grow beyond float32 in attention, products and the gate: nothing but the error is to be seen."""
     config = llama2_ref.Config(96, 512, 2, 4, 2, 700, 200)
-    twins = random_twins(config, seed=5, kind="large")
+    twins = random_twins(config, seed=5, distribution="large")
     for name in ("wq", "wk", "wv", "wo", "w1", "w3", "w2"):
         for array in getattr(twins.fast, name):
             array *= np.float32(1e30)

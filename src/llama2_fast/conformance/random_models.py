@@ -11,7 +11,7 @@ from llama2_ref.weights import Matrix, Weights
 
 Array = NDArray[np.float32]
 
-KINDS = ("normal", "large", "tiny", "subnormal", "cancelling", "sparse")  # of numbers
+DISTRIBUTIONS = ("normal", "large", "tiny", "subnormal", "cancelling", "sparse")  # of numbers
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,29 +22,29 @@ class Twins:
     ref: Weights  # matrices are rows of memory views
     fast: Weights  # matrices are arrays
     seed: int
-    kind: str
+    distribution: str
     shared: bool
 
     def __repr__(self) -> str:
-        return f"random_twins({self.config}, {self.seed}, {self.kind!r}, {self.shared})"
+        return f"random_twins({self.config}, {self.seed}, {self.distribution!r}, {self.shared})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What hypothesis shows."""
         printer.text(repr(self))
 
 
-def random_matrix(rng: np.random.Generator, rows: int, cols: int, kind: str) -> Array:
-    """(rows, cols) float32 numbers of one kind; each row has a norm of about 1, unless the kind says otherwise."""
+def random_matrix(rng: np.random.Generator, rows: int, cols: int, distribution: str) -> Array:
+    """(rows, cols) float32 numbers of a distribution, with rows of norm about 1 unless its name says otherwise."""
     w = rng.standard_normal((rows, cols)).astype(np.float32) * np.float32(cols**-0.5)
-    if kind == "large":
+    if distribution == "large":
         w *= np.float32(100)
-    elif kind == "tiny":
+    elif distribution == "tiny":
         w *= np.float32(2.0**-60)
-    elif kind == "subnormal":
+    elif distribution == "subnormal":
         w *= np.float32(2.0**-130)
-    elif kind == "cancelling":  # neighbours that nearly cancel
+    elif distribution == "cancelling":  # neighbours that nearly cancel
         w[:, 1::2] = -w[:, : 2 * (cols // 2) : 2] * np.float32(1 + 2.0**-20)
-    elif kind == "sparse":
+    elif distribution == "sparse":
         w[rng.random((rows, cols)) < 0.7] = 0
     return w
 
@@ -63,26 +63,28 @@ def ties(rng: np.random.Generator, count: int, size: int, largest: int, scale: A
     return np.where(rng.random(x.shape) < 0.2, anywhere, x).astype(np.float32)
 
 
-def random_fields(config: Config, seed: int, kind: str, shared: bool) -> dict[str, Any]:
+def random_fields(config: Config, seed: int, distribution: str, shared: bool) -> dict[str, Any]:
     """The arrays of all weights, by their names. Norm weights are about 1."""
     rng = np.random.default_rng(seed)
     c = config
     shapes = {"wq": (c.q_dim, c.dim), "wk": (c.kv_dim, c.dim), "wv": (c.kv_dim, c.dim), "wo": (c.dim, c.q_dim)}
     shapes |= {"w1": (c.hidden_dim, c.dim), "w2": (c.dim, c.hidden_dim), "w3": (c.hidden_dim, c.dim)}
-    fields: dict[str, Any] = {"token_embedding_table": random_matrix(rng, c.vocab_size, c.dim, kind)}
+    fields: dict[str, Any] = {"token_embedding_table": random_matrix(rng, c.vocab_size, c.dim, distribution)}
     for name in ("rms_att_weight", "rms_ffn_weight"):
         fields[name] = 1 + random_matrix(rng, c.n_layers, c.dim, "normal")
     for name, shape in shapes.items():
-        fields[name] = [random_matrix(rng, *shape, kind) for _ in range(c.n_layers)]
+        fields[name] = [random_matrix(rng, *shape, distribution) for _ in range(c.n_layers)]
     fields["rms_final_weight"] = 1 + random_matrix(rng, 1, c.dim, "normal")[0]
-    fields["wcls"] = fields["token_embedding_table"] if shared else random_matrix(rng, c.vocab_size, c.dim, kind)
+    fields["wcls"] = (
+        fields["token_embedding_table"] if shared else random_matrix(rng, c.vocab_size, c.dim, distribution)
+    )
     return fields
 
 
-def random_twins(config: Config, seed: int, kind: str = "normal", shared: bool = True) -> Twins:
-    """A model whose weights are of a kind, from a seed; `shared`: the embedding table is the classifier, too."""
-    fields = random_fields(config, seed, kind, shared)
-    return Twins(config, as_views(fields), Weights(**fields), seed, kind, shared)
+def random_twins(config: Config, seed: int, distribution: str = "normal", shared: bool = True) -> Twins:
+    """A model with weights of a distribution, from a seed; `shared`: the embedding table is the classifier, too."""
+    fields = random_fields(config, seed, distribution, shared)
+    return Twins(config, as_views(fields), Weights(**fields), seed, distribution, shared)
 
 
 def as_views(fields: dict[str, Any]) -> Weights:

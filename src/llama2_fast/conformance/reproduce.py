@@ -84,7 +84,7 @@ def _weights(twins: Twins) -> str:
     """Lines that make `config` and `weights` anew."""
     return f"""\
 config = llama2_ref.{twins.config!r}
-weights = random_twins(config, {twins.seed}, {twins.kind!r}, {twins.shared}).fast"""
+weights = random_twins(config, {twins.seed}, {twins.distribution!r}, {twins.shared}).fast"""
 
 
 def kernels_of(module: str, names: Sequence[str]) -> str:

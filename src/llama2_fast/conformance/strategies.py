@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 import llama2_ref
 from llama2_ref.errors import MissingExtraError
 
-from .random_models import KINDS, Twins, random_twins, vocabulary
+from .random_models import DISTRIBUTIONS, Twins, random_twins, vocabulary
 
 try:
     from hypothesis import strategies as st
@@ -105,7 +105,7 @@ def file_configs(draw: st.DrawFn) -> llama2_ref.Config:
 def models(draw: st.DrawFn, /, **limits: Any) -> Twins:
     """A tiny model for both packages, with shared or separate classifier, and weights of one kind."""
     config = draw(configs(**limits))
-    return random_twins(config, draw(seeds), draw(st.sampled_from(KINDS)), shared=draw(st.booleans()))
+    return random_twins(config, draw(seeds), draw(st.sampled_from(DISTRIBUTIONS)), shared=draw(st.booleans()))
 
 
 @st.composite
@@ -149,9 +149,11 @@ def vocabularies(draw: st.DrawFn) -> tuple[list[bytes], list[float]]:
 
 
 @st.composite
-def special_tokens_of(draw: st.DrawFn, words: tuple[list[bytes], list[float]]) -> llama2_ref.tokenizer.SpecialTokens:
+def special_tokens_of(
+    draw: st.DrawFn, vocabulary: tuple[list[bytes], list[float]]
+) -> llama2_ref.tokenizer.SpecialTokens:
     """Which tokens of a vocabulary are special, user-defined or bytes, as other files than llama2.c's may say."""
-    ids = st.sampled_from(range(len(words[0])))
+    ids = st.sampled_from(range(len(vocabulary[0])))
     bos, eos, unknown = draw(st.none() | ids), draw(st.none() | ids), draw(ids)
     control = {token for token in (bos, eos) if token is not None} | draw(st.sets(ids, max_size=2))
     return llama2_ref.tokenizer.SpecialTokens(
@@ -167,9 +169,9 @@ def special_tokens_of(draw: st.DrawFn, words: tuple[list[bytes], list[float]]) -
 @st.composite
 def encodings(draw: st.DrawFn) -> tuple[tuple[list[bytes], list[float]], str]:
     """A vocabulary, and a text: mostly of its own letters and pieces, so that what can be joined overlaps."""
-    words = draw(vocabularies())
-    pieces = [token.decode() for token in words[0][3:] if not token.startswith(b"<0x")][-24:]
+    vocabulary = draw(vocabularies())
+    pieces = [token.decode() for token in vocabulary[0][3:] if not token.startswith(b"<0x")][-24:]
     letters = [piece for piece in pieces if len(piece) == 1]
     joined = st.lists(st.sampled_from(pieces), max_size=12).map("".join)
     apart = st.lists(st.sampled_from(letters or pieces), min_size=3, max_size=16).map("".join)
-    return words, draw(st.one_of(apart, apart, apart, joined, texts))
+    return vocabulary, draw(st.one_of(apart, apart, apart, joined, texts))

@@ -84,7 +84,7 @@ class NumpyArrays:
         known = known.take_rows(some_rows(known.shape[0]))
         if quantization:
             known = matrix_of(quantize_matrix(known.stored, quantization))
-        yield known.kind.encode()
+        yield known.fingerprint_name.encode()
         for part in known.parts:
             integers = known.group_size and part is known.parts[0]
             yield np.asarray(part, np.int8 if integers else np.float32).tobytes()

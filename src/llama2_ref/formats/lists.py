@@ -88,7 +88,7 @@ class Lists:
         """The kind's name, then rows of each part. The reference quantizes before there is a transformer."""
         assert quantization is None
         known = matrix_of(matrix)
-        yield known.kind.encode()
+        yield known.fingerprint_name.encode()
         for part in known.parts:
             code = "b" if known.group_size and part is known.parts[0] else "f"
             for row in some_rows(len(part)):
