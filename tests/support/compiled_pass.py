@@ -113,16 +113,16 @@ class Pass:
         c = self._config
         self._room("norms", self["norms"], 2 * c.n_layers * self["dim_stride"] + _vectors(c.dim) * FLOAT)
         self._room("frequencies", self["frequencies"], 8 * (c.head_size // 2))
-        for kind, rows, cols, weights, scales, groups, group, steps in self._descriptions():
-            if kind in FLOAT_BYTES:
-                self._room("weights", weights, rows * cols * FLOAT_BYTES[kind])
+        for layout, rows, cols, weights, scales, groups, group, steps in self._descriptions():
+            if layout in FLOAT_BYTES:
+                self._room("weights", weights, rows * cols * FLOAT_BYTES[layout])
                 continue
             blocks = -(-rows // LANES)
             assert groups * group <= cols
             assert steps * 4 >= group
             assert steps % 2 == 0
-            self._room("weights", weights, blocks * groups * steps * (64 if kind == f.INT8 else 32))
-            self._room("scales", scales, blocks * groups * LANES * (2 if kind == f.INT4 else 4))
+            self._room("weights", weights, blocks * groups * steps * (64 if layout == f.INT8 else 32))
+            self._room("scales", scales, blocks * groups * LANES * (2 if layout == f.INT4 else 4))
 
     def _groups(self) -> set[tuple[int, ...]]:
         return {each[5:] for each in self._descriptions() if each[0] not in FLOAT_BYTES}
@@ -130,7 +130,7 @@ class Pass:
     def _descriptions(self) -> list[tuple[int, ...]]:
         count, size = 7 * self._config.n_layers + 2, f.MATRIX.size
         self._room("matrices", self["matrices"], count * size)
-        names = ("kind", "rows", "cols", "weights", "scales", "groups", "group_size", "steps")
+        names = ("layout", "rows", "cols", "weights", "scales", "groups", "group_size", "steps")
         numbers = self._integers("matrices", count * size // 8)
         return [tuple(numbers[(i * size + f.MATRIX.fields[name].offset) // 8] for name in names) for i in range(count)]
 

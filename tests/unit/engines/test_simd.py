@@ -654,8 +654,8 @@ def test_a_table_is_written_with_the_types_of_its_fields():
         job._set(dim=2.0)
     with pytest.raises(KeyError):
         job._set(width=2)
-    with pytest.raises(TypeError, match=r"Matrix has the fields kind, rows, .* \(got kind, rows\)"):
-        MATRIX.row(kind=1, rows=2)
+    with pytest.raises(TypeError, match=r"Matrix has the fields layout, rows, .* \(got layout, rows\)"):
+        MATRIX.row(layout=1, rows=2)
 
 
 def test_compiled_code_reads_a_field_with_its_type():

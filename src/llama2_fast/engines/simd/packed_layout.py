@@ -22,13 +22,13 @@ def steps_in(group_size: int) -> int:
     return 2 * -(-group_size // (2 * COLUMNS))
 
 
-def group_bytes(kind: int, steps: int) -> int:
+def group_bytes(layout: int, steps: int) -> int:
     """Bytes of a group in a block."""
-    return steps * VECTOR_BYTES if kind == INT8 else steps // 2 * VECTOR_BYTES
+    return steps * VECTOR_BYTES if layout == INT8 else steps // 2 * VECTOR_BYTES
 
 
-def scale_bytes(kind: int) -> int:
+def scale_bytes(layout: int) -> int:
     """Bytes of the scales, and offsets, of a group in a block."""
-    if kind == INT8:
+    if layout == INT8:
         return LANES * FLOAT_BYTES
-    return FLOAT16_SCALES if kind == INT4 else 2 * FLOAT16_SCALES
+    return FLOAT16_SCALES if layout == INT4 else 2 * FLOAT16_SCALES

@@ -23,12 +23,14 @@ SLAB = 2**22  # numbers that are packed at a time
 class Packed:
     """One matrix as compiled code sees it: the numbers of its description, and the arrays that must stay."""
 
-    def __init__(self, kind: int, rows: int, cols: int, weights: Array, scales: Array, group: int, steps: int) -> None:
+    def __init__(
+        self, layout: int, rows: int, cols: int, weights: Array, scales: Array, group: int, steps: int
+    ) -> None:
         self.weights, self.scales = weights, scales
         self.bytes = weights.nbytes + scales.nbytes
         self.shape, self.groups = (rows, cols), cols // group if group else 0
         self.description = MATRIX.row(
-            kind=kind, rows=rows, cols=padded(cols), weights=weights.ctypes.data,
+            layout=layout, rows=rows, cols=padded(cols), weights=weights.ctypes.data,
             scales=scales.ctypes.data if scales.size else 0, groups=self.groups, group_size=group, steps=steps,
         )  # fmt: skip
         self.quant_bytes = self.groups * steps * COLUMNS  # of a vector for this matrix
@@ -50,18 +52,18 @@ def pack(matrix: Any, quantize: str | None = None) -> Packed:
 def _pack(matrix: Any) -> Packed:
     known = matrix_of(matrix)
     if known.group_size:
-        return _pack_groups(known, _kind_of_groups(known))
+        return _pack_groups(known, _layout_of_groups(known))
     numbers = _numbers(matrix)
     return _pack_float(numbers, FLOATS[numbers.dtype.name])
 
 
-def _kind_of_groups(matrix: AnyMatrix) -> int:
+def _layout_of_groups(matrix: AnyMatrix) -> int:
     """How a matrix of integers is packed. Raises ValueError if it can't be."""
-    kind = INTEGERS[matrix.label]
+    layout = INTEGERS[matrix.label]
     small = matrix.group_size <= LARGEST_INT4_GROUP and all(map(_is_float16, matrix.parts[1:]))
-    if kind == INT4_OFFSET and not small:
+    if layout == INT4_OFFSET and not small:
         raise ValueError(f"int4 with offsets must have float16 scales, and groups of at most {LARGEST_INT4_GROUP}")
-    return kind if small else INT8
+    return layout if small else INT8
 
 
 def _numbers(matrix: Any) -> Array:
@@ -78,34 +80,34 @@ def _is_float16(scale: Array) -> bool:
         return np.array_equal(np.asarray(scale).astype(np.float16), scale, equal_nan=True)
 
 
-def _pack_float(w: Array, kind: int) -> Packed:
+def _pack_float(w: Array, layout: int) -> Packed:
     """The array itself, where its rows are whole vectors: it stays in the memory map of its file."""
     rows, cols = w.shape
     if cols % LANES or not w.flags.c_contiguous or w.ctypes.data % w.itemsize:
         wide = np.zeros((rows, padded(cols)), w.dtype)
         wide[:, :cols] = w
         w = wide
-    return Packed(kind, rows, cols, w, np.zeros(0, np.float32), 0, 0)
+    return Packed(layout, rows, cols, w, np.zeros(0, np.float32), 0, 0)
 
 
-def _pack_groups(matrix: AnyMatrix, kind: int) -> Packed:
+def _pack_groups(matrix: AnyMatrix, layout: int) -> Packed:
     q, *floats = matrix.parts
     scale = np.stack([np.asarray(part, np.float32) for part in floats], axis=2)  # offsets lie behind scales
     rows, cols = q.shape
     groups, group = scale.shape[1], matrix.group_size
     steps, blocks = steps_in(group), -(-rows // LANES)
-    weights = np.empty((blocks, groups, group_bytes(kind, steps)), np.int8)
-    scales = np.zeros((blocks, groups, scale.shape[2], LANES), np.float32 if kind == INT8 else np.float16)
-    bias = INT4_BIAS if kind == INT4 else 0
+    weights = np.empty((blocks, groups, group_bytes(layout, steps)), np.int8)
+    scales = np.zeros((blocks, groups, scale.shape[2], LANES), np.float32 if layout == INT8 else np.float16)
+    bias = INT4_BIAS if layout == INT4 else 0
     for part in _slabs(blocks, LANES * cols):
         some = slice(part.start * LANES, min(part.stop * LANES, rows))
         whole = np.zeros(((part.stop - part.start) * LANES, groups, steps * COLUMNS), np.int8)
         whole[: some.stop - some.start, :, :group] = q[some].reshape(-1, groups, group)
-        weights[part] = _interleave(whole, steps) if kind == INT8 else _interleave_nibbles(whole, steps, bias)
+        weights[part] = _interleave(whole, steps) if layout == INT8 else _interleave_nibbles(whole, steps, bias)
         lanes = np.zeros((len(whole), *scale.shape[1:]), np.float32)
         lanes[: some.stop - some.start] = scale[some]
         scales[part] = lanes.reshape(-1, LANES, *scale.shape[1:]).transpose(0, 2, 3, 1)
-    return Packed(kind, rows, cols, weights, scales, group, steps)
+    return Packed(layout, rows, cols, weights, scales, group, steps)
 
 
 def _slabs(blocks: int, numbers: int) -> Iterator[slice]:

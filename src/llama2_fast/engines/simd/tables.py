@@ -13,7 +13,7 @@ FLOAT_BYTES, HALF_BYTES, WORD_BYTES = 4, 2, 8  # a float32, float16 or bfloat16,
 VECTOR_BYTES = LANES * FLOAT_BYTES
 LINE_BYTES = 64  # a line of the processor's cache
 
-FLOAT32, FLOAT16, BFLOAT16, INT8, INT4, INT4_OFFSET = range(6)  # kinds of matrices: floats, then integers
+FLOAT32, FLOAT16, BFLOAT16, INT8, INT4, INT4_OFFSET = range(6)  # layouts of matrices: floats, then integers
 
 ENTRIES = {"run_step": 2, "run_exp": 3, "run_cos_sin": 3, "run_read": 3}  # functions, and their 64-bit integers
 
@@ -47,7 +47,7 @@ class Record:
 
 MATRIX = Record(
     "Matrix",
-    kind=INT,
+    layout=INT,
     rows=INT,
     cols=INT,  # padded to whole vectors
     weights=ADDRESS,

@@ -41,9 +41,9 @@ _STRETCH = 2**12  # bytes of a row at a time, times seven for all rows and vecto
 @jit
 def float_product(m, rows, x, out):
     """Some rows of a matrix of floats times all vectors."""
-    if m.kind == FLOAT32:
+    if m.layout == FLOAT32:
         _multiply(float32_numbers(), m, rows, x, out)
-    elif m.kind == FLOAT16:
+    elif m.layout == FLOAT16:
         _multiply(float16_numbers(), m, rows, x, out)
     else:
         _multiply(bfloat16_numbers(), m, rows, x, out)
@@ -52,9 +52,9 @@ def float_product(m, rows, x, out):
 @jit
 def widen_row(m, row, count, out):
     """The first numbers of a row of a matrix of floats as float32, in whole vectors."""
-    if m.kind == FLOAT32:
+    if m.layout == FLOAT32:
         _widen_row(float32_numbers(), m, row, count, out)
-    elif m.kind == FLOAT16:
+    elif m.layout == FLOAT16:
         _widen_row(float16_numbers(), m, row, count, out)
     else:
         _widen_row(bfloat16_numbers(), m, row, count, out)

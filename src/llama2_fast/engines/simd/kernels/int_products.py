@@ -39,24 +39,24 @@ _AHEAD = 2**12  # bytes of a packed matrix that are asked for before they are ne
 @jit
 def int_product(m, rows, x, out):
     """Some rows of a packed matrix times all vectors: whole blocks, with zeros behind the last row."""
-    kind = m.kind
+    layout = m.layout
     for number in range(rows.first // LANES, (rows.last + LANES - 1) // LANES):
         w, to = block_at(m, number), Buffer(out.address + number * VECTOR_BYTES, out.stride)
         t = 0
         while t + TILE <= x.tokens:
             quantized, tile = quantized_from(x.quantized, t), Buffer(row_at(to, t), to.stride)
-            if kind == INT8:
+            if layout == INT8:
                 _int8_tile(w, quantized, tile)
-            elif kind == INT4:
+            elif layout == INT4:
                 _int4_tile(w, quantized, tile)
             else:
                 _offset_tile(w, quantized, tile)
             t += TILE
         while t < x.tokens:
             quantized, row = quantized_from(x.quantized, t), row_at(to, t)
-            if kind == INT8:
+            if layout == INT8:
                 _int8_block(w, quantized, row)
-            elif kind == INT4:
+            elif layout == INT4:
                 _int4_block(w, quantized, row)
             else:
                 _offset_block(w, quantized, row)

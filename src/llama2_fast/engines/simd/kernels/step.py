@@ -97,7 +97,7 @@ def _matrix(job, layer, number):
 
 @jit
 def _holds_integers(m):
-    return m.kind >= INT8
+    return m.layout >= INT8
 
 
 @jit
