@@ -1249,6 +1249,7 @@ MACHINE = MIXTURE + "test_texts_that_come_and_go_are_what_they_are_alone[{}]"
 BUDGETS = MIXTURE + "test_prompts_are_read_within_the_budget[{}]"
 ERRORS = MIXTURE + "test_an_error_belongs_to_one_text[{}]"
 INTERRUPTS = MIXTURE + "test_an_interrupted_step_can_be_taken_again[{}]"
+ANYWHERE = MIXTURE + "test_a_step_can_be_interrupted_anywhere"
 CUTS = MIXTURE + "test_a_prompt_is_cut_at_the_same_places_whatever_runs_beside_it"
 SHARED_CACHE = MIXTURE + "test_a_cache_has_one_text_at_a_time[llama2_fast]"
 FLAGS = "unit/cli/test_flags.py::test_"
@@ -1313,6 +1314,8 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
      {"self.sampler.sample(logits, self.tokens)": "self.sampler.sample(logits, self.tokens[: self.prompt_length])"}),
     ("an interrupted draw moves the random stream", INTERRUPTS.format("numpy-sampling"),
      {"vars(self.sampler).update(random_state)": "pass"}),
+    ("an interrupted choice leaves the decoder as it is", ANYWHERE,
+     {"            self.pieces.pop()\n        self._decode()\n": "            self.pieces.pop()\n"}),
     ("what was made before a sample ended is lost", ANY_END.format("numpy-the last first"),
      {"        self.finished = True\n\n\nMOVED_ON":
       "        self.finished = True\n        self.pieces.clear()\n\n\nMOVED_ON"}),
@@ -1358,6 +1361,10 @@ TEXTS_THAT_ARE_ASKED_FOR = of(
     ("an interrupted prompt is read anew from its end", INTERRUPTS.format("reference-in its midst"),
      {"self.held = self.cache.length = min(self.cache.length, len(tokens) - 1)":
       "self.held = self.cache.length = len(tokens) - 1"}),
+    ("what an interrupted step has left is gone on with", ANYWHERE,
+     {"        self._drop_ended()  # if the last step was interrupted before it did\n": ""}),
+    ("what an interrupted step has read is another text's", ANYWHERE,
+     {"sequence.unnoted = len(tokens)": "sequence.unnoted = 0"}),
     ("a cache that another text has taken is written on", SHARED_CACHE,
      {"if not 0 <= sequence.cache.length - sequence.held <= sequence.unnoted:": "if False:"}),
 ) + of(
