@@ -1,6 +1,8 @@
 """Every buffer of the engines against every sequence of sizes: nothing is read or written where there is no room."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -70,6 +72,20 @@ def test_a_cache_takes_no_more_than_twice_its_tokens(backend, sizes):
         assert length <= room <= min(2 * length, c.seq_len) + 15
         grown, place = grown + (room != place), room
     assert grown <= 1 + np.ceil(np.log2(length + 1))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])
+def test_what_python_copies_is_a_cache_of_its_own(backend, duplicate):
+    """A pass writes into the arrays of the cache that it is given, not into those that were copied."""
+    model = llama2_fast.Transformer(CACHED, random_twins(CACHED, 1).fast, backend=backend)
+    cache = model.new_cache()
+    model.forward([1, 2, 3], cache)
+    other, seen = duplicate(cache), (np.copy(cache.keys), np.copy(cache.values))
+    assert np.array_equal(model.forward([4], other), model.forward([4], cache.copy()))
+    other.length = 1
+    model.forward([5, 6], other)
+    assert np.array_equal((cache.keys, cache.values), seen)
+    assert not np.array_equal((other.keys, other.values), seen)
 
 
 def weights_of(kind, config):

@@ -1,5 +1,7 @@
 """The key/value cache that compiled code reads and writes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +51,11 @@ class KVCache:
         other._adopt(keys[:, :, : room // LANES].copy(), values[:, :, :room].copy())
         other.length = self.length
         return other
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As Python's `copy` and `pickle` make one: its arrays lie at addresses of their own."""
+        vars(self).update(state)
+        self._adopt(*self._arrays)
 
     def reserve(self, length: int) -> None:
         """Make room for `length` tokens, and for as many again, up to the context."""
