@@ -69,9 +69,10 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# After an edit: format, mend what ruff can mend by itself, and list the files in docs/design.md as they are.
+# After an edit: format, mend what ruff can mend by itself, and list files and planted bugs in docs/ as they are.
 format: .venv/dev
 	$(BIN)/python tests/design_tree.py
+	$(BIN)/python tests/meta/listing.py
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

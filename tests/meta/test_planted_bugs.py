@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from meta import listing
 from meta.bugs import BUGS
 from meta.planting import SOURCE, TESTS, Bug, Outcome, Server, runs_here
 
@@ -66,6 +67,12 @@ def test_every_bug_s_test_is_there() -> None:
     for bug in BUGS:
         file, _, name = bug.test.partition("::")
         assert f"def {name.partition('[')[0]}(" in (TESTS / file).read_text(encoding="utf-8"), bug.test
+
+
+def test_the_document_lists_these_bugs() -> None:
+    """`make format` writes the table."""
+    text = listing.DOCUMENT.read_text("utf-8")
+    assert listing.written(text) == text
 
 
 def test_every_module_with_logic_has_bugs() -> None:

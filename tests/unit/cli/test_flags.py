@@ -451,7 +451,6 @@ def test_what_convert_refuses(
     odd: Odd, endless: Path, flags: list[Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty name is not the current folder, which may even be empty; nothing is written."""
-    pytest.importorskip("gguf", reason="gguf is not installed (extra models)")
     monkeypatch.chdir(tmp_path)
     refused(odd("convert", endless, *flags), says)
     assert list(tmp_path.iterdir()) == []
